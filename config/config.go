@@ -1,0 +1,140 @@
+// Package config is the switch's configuration: one type that the startup
+// file, the control API and the switch share, read strictly and validated as a
+// whole. Names of keys are iproute2's where it has one.
+package config
+
+import (
+	"net/netip"
+
+	"github.com/vswitchd/vswitchd/frame"
+)
+
+// Defaults and limits. The ageing figures are 802.1Q table 8-6's.
+const (
+	DefaultAgeing   = 300       // seconds
+	MinAgeing       = 10        // seconds; 0 means never
+	MaxAgeing       = 1_000_000 // seconds
+	DefaultCapacity = 16_384    // addresses
+	MinCapacity     = 1_024     // addresses
+	MaxCapacity     = 1_048_576 // addresses
+	DefaultMTU      = 1500      // bytes
+	DefaultTxQLen   = 1000      // frames
+	MaxTxQLen       = 100_000   // frames
+	MaxPortName     = 32        // bytes
+	MaxIfname       = 15        // bytes, IFNAMSIZ-1 (linux/if.h)
+	MaxSocketPath   = 107       // bytes, sun_path without its NUL (unix(7))
+	DefaultListen   = "127.0.0.1:9876"
+	ListenNone      = "none"
+)
+
+// KindTAP is the kind of a port that is attached by a TAP device.
+const KindTAP = "tap"
+
+// Config is a whole configuration.
+type Config struct {
+	// VLANAware must be stated: true is an 802.1Q bridge, false a plain bridge
+	// that passes tags untouched.
+	VLANAware *bool `json:"vlan_aware,omitempty"`
+	// ForwardReserved lists which of 01-80-C2-00-00-00..0F every port relays.
+	ForwardReserved Reserved `json:"forward_reserved,omitempty"`
+	FDB             FDB      `json:"fdb,omitzero"`
+	Control         Control  `json:"control,omitzero"`
+	Metrics         Metrics  `json:"metrics,omitzero"`
+	Ports           []Port   `json:"ports,omitempty"`
+}
+
+// FDB configures the forwarding database.
+type FDB struct {
+	// Ageing is in seconds, 10 to 1,000,000, or 0 for never; nil is 300.
+	Ageing *int `json:"ageing,omitempty"`
+	// Capacity is the most addresses, learned and static together: 1,024 to
+	// 1,048,576; 0 is 16,384. Fixed while the daemon runs.
+	Capacity int `json:"capacity,omitempty"`
+	// Limit is the most learned addresses; nil is only limited by Capacity.
+	Limit *int `json:"limit,omitempty"`
+}
+
+// Control configures the control socket.
+type Control struct {
+	// Socket is an absolute path; empty is the default for the user.
+	Socket string `json:"socket,omitempty"`
+	// Group may open the socket beside the daemon's user; a name or number.
+	Group string `json:"group,omitempty"`
+}
+
+// Metrics configures the web listener.
+type Metrics struct {
+	// Listen is a host:port; empty is 127.0.0.1:9876 and "none" is no listener.
+	Listen string `json:"listen,omitempty"`
+	// WebConfig is the path of an exporter-toolkit file with TLS and users.
+	WebConfig string `json:"web_config,omitempty"`
+}
+
+// Port is one switch port. The zero value of each field but Name is its default.
+type Port struct {
+	Name string `json:"name"`
+	// Kind is how the port is attached: "tap", also if empty.
+	Kind string `json:"kind,omitempty"`
+
+	// The link behind the port.
+	Ifname     string         `json:"ifname,omitempty"`     // name of the link; empty: the port's name
+	Netns      string         `json:"netns,omitempty"`      // name, path or pid of the namespace it is moved to
+	MAC        *frame.MAC     `json:"mac,omitempty"`        // address of the link, the station's; nil: made by the kernel
+	MTU        int            `json:"mtu,omitempty"`        // 0: 1500
+	TxQLen     int            `json:"txqlen,omitempty"`     // 0: 1000; the switch's receive queue
+	Up         *bool          `json:"up,omitempty"`         // nil: true
+	IP         []netip.Prefix `json:"ip,omitempty"`         // addresses given to the link
+	Persistent bool           `json:"persistent,omitempty"` // the link outlives the daemon; needs Owner
+	Owner      string         `json:"owner,omitempty"`      // user that may open the TAP; a name or number
+	Group      string         `json:"group,omitempty"`      // group that may open the TAP; a name or number
+
+	// VLANs, short: Access alone, or Trunk with or without Native. A port without
+	// any VLAN key is a member of no VLAN.
+	Access frame.VID `json:"access,omitempty"`
+	Trunk  VIDs      `json:"trunk,omitempty"`
+	Native frame.VID `json:"native,omitempty"`
+	// VLANs, long (802.1Q 12.10): instead of the short form.
+	PVID             frame.VID  `json:"pvid,omitempty"`
+	Tagged           VIDs       `json:"tagged,omitempty"`
+	Untagged         VIDs       `json:"untagged,omitempty"`
+	FrameTypes       FrameTypes `json:"frame_types,omitempty"`
+	IngressFiltering *bool      `json:"ingress_filtering,omitempty"` // nil: true
+
+	// Flags, as `bridge link` names them; nil is true.
+	Learning   *bool `json:"learning,omitempty"`
+	Flood      *bool `json:"flood,omitempty"`       // unknown unicast leaves by this port
+	McastFlood *bool `json:"mcast_flood,omitempty"` // multicast leaves by this port
+	BcastFlood *bool `json:"bcast_flood,omitempty"` // broadcast leaves by this port
+	// Isolated is a split-horizon group, 1 to 255: frames do not pass between
+	// ports of one group. 0 is none; true in a file means 1.
+	Isolated Group `json:"isolated,omitempty"`
+	State    State `json:"state,omitempty"`
+	// Limit is the most addresses learned on the port; nil is no limit of its own.
+	Limit *int `json:"limit,omitempty"`
+	// ForwardReserved adds to the switch's list for frames received here.
+	ForwardReserved Reserved `json:"forward_reserved,omitempty"`
+}
+
+// FrameTypes is the acceptable frame types parameter (802.1Q 6.9).
+type FrameTypes string
+
+// The acceptable frame types. Empty follows from the VLANs: an access port
+// admits untagged, a trunk without native VLAN tagged, any other port all.
+const (
+	FrameTypesAll      FrameTypes = "all"
+	FrameTypesTagged   FrameTypes = "tagged"   // VLAN-tagged frames only
+	FrameTypesUntagged FrameTypes = "untagged" // untagged and priority-tagged frames only
+)
+
+// State is the port state (802.1Q 8.4). Empty is forwarding.
+type State string
+
+// The port states.
+const (
+	StateForwarding State = "forwarding"
+	StateLearning   State = "learning"   // learns, does not forward
+	StateDiscarding State = "discarding" // neither
+)
+
+// Group is a split-horizon group: 0 none, 1 to 255.
+type Group uint8

@@ -1,0 +1,92 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+
+	"github.com/vswitchd/vswitchd/frame"
+)
+
+// Validate checks the configuration as a whole. The error is Problems, all of
+// them.
+func (c *Config) Validate() error {
+	var ps Problems
+	if c.VLANAware == nil {
+		ps.add("vlan_aware", "must be stated", "write vlan_aware: true for an 802.1Q bridge, where a port is a member of the VLANs it is given and of no other, or vlan_aware: false for a plain bridge, which passes tags untouched")
+	}
+	c.FDB.validate(&ps)
+	c.Control.validate(&ps)
+	c.Metrics.validate(&ps)
+	c.validatePorts(&ps)
+	return ps.err()
+}
+
+// validatePorts checks each port and then what must differ between them.
+func (c *Config) validatePorts(ps *Problems) {
+	type link struct{ netns, ifname string }
+	names, links := map[string]int{}, map[link]int{}
+	aware := c.VLANAware == nil || *c.VLANAware
+	for i, p := range c.Ports {
+		path := fmt.Sprintf("ports[%d]", i)
+		if i == frame.MaxPorts {
+			ps.add(path, fmt.Sprintf("a switch has at most %d ports, here are %d", frame.MaxPorts, len(c.Ports)), "move some to a second switch")
+			return
+		}
+		for _, one := range p.problems(aware) {
+			one.Path = path + "." + one.Path
+			*ps = append(*ps, one)
+		}
+		if p.Name == "" {
+			continue
+		}
+		if first, taken := names[p.Name]; taken {
+			ps.add(path+".name", fmt.Sprintf("ports[%d] is called %s too", first, quote(p.Name)), "give each port a name of its own")
+			continue
+		}
+		names[p.Name] = i
+		l := link{p.Netns, p.Resolved().Ifname}
+		if first, taken := links[l]; taken {
+			ps.add(path+".ifname", fmt.Sprintf("port %s has a link called %s in the same network namespace", quote(c.Ports[first].Name), quote(l.ifname)), "give each link there an ifname of its own")
+			continue
+		}
+		links[l] = i
+	}
+}
+
+func (f FDB) validate(ps *Problems) {
+	if a := f.Ageing; a != nil && *a != 0 && (*a < MinAgeing || *a > MaxAgeing) {
+		ps.add("fdb.ageing", fmt.Sprintf("is %d", *a), fmt.Sprintf("write %d to %d seconds, or 0 for never", MinAgeing, MaxAgeing))
+	}
+	if f.Capacity != 0 && (f.Capacity < MinCapacity || f.Capacity > MaxCapacity) {
+		ps.add("fdb.capacity", fmt.Sprintf("is %d", f.Capacity), fmt.Sprintf("write %d to %d addresses", MinCapacity, MaxCapacity))
+		return
+	}
+	if most := f.Resolved().Capacity; f.Limit != nil && (*f.Limit < 0 || *f.Limit > most) {
+		ps.add("fdb.limit", fmt.Sprintf("is %d", *f.Limit), fmt.Sprintf("write 0 to %d addresses, which is fdb.capacity", most))
+	}
+}
+
+func (c Control) validate(ps *Problems) {
+	switch {
+	case c.Socket == "":
+	case !filepath.IsAbs(c.Socket):
+		ps.add("control.socket", quote(c.Socket)+" is not an absolute path", "write one such as /run/vswitchd/control.sock")
+	case len(c.Socket) > MaxSocketPath:
+		ps.add("control.socket", fmt.Sprintf("has %d bytes", len(c.Socket)), fmt.Sprintf("write a path of at most %d bytes, the most that a unix socket takes", MaxSocketPath))
+	}
+}
+
+func (m Metrics) validate(ps *Problems) {
+	if m.Listen == "" || m.Listen == ListenNone {
+		return
+	}
+	_, port, err := net.SplitHostPort(m.Listen)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		ps.add("metrics.listen", quote(m.Listen)+" is not host:port", "write an address such as "+DefaultListen+", or "+ListenNone)
+	}
+}

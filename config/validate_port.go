@@ -1,0 +1,150 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/vswitchd/vswitchd/frame"
+)
+
+// Validate checks a port by itself, for a switch that is VLAN aware or not.
+// Whether its names clash with those of other ports, only Config.Validate can
+// tell. The error is Problems, all of them.
+func (p Port) Validate(vlanAware bool) error { return p.problems(vlanAware).err() }
+
+func (p Port) problems(vlanAware bool) Problems {
+	var ps Problems
+	p.validateNames(&ps)
+	p.validateLink(&ps)
+	p.validateIP(&ps)
+	if vlanAware {
+		p.validateVLANs(&ps)
+	} else {
+		p.refuseVLANs(&ps)
+	}
+	p.validateFlags(&ps)
+	return ps
+}
+
+var portName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$`)
+
+func (p Port) validateNames(ps *Problems) {
+	switch {
+	case p.Name == "":
+		ps.add("name", "is missing", "give the port a name")
+	case !portName.MatchString(p.Name):
+		ps.add("name", quote(p.Name)+" is not a port name", fmt.Sprintf("write 1 to %d letters, digits, dots, hyphens and underscores, the first a letter or digit", MaxPortName))
+	case p.Ifname == "" && len(p.Name) > MaxIfname:
+		ps.add("name", fmt.Sprintf("%s has %d bytes and would be the link's name too, for which Linux allows %d", p.Name, len(p.Name), MaxIfname), "write an ifname, or a shorter name")
+	}
+	if p.Ifname != "" && !validIfname(p.Ifname) {
+		ps.add("ifname", quote(p.Ifname)+" is not a name that a link can have", fmt.Sprintf("write 1 to %d bytes without / : %% and spaces, and neither . nor ..", MaxIfname))
+	}
+	if k := p.Resolved().Kind; k != KindTAP {
+		ps.add("kind", quote(k)+" is not a kind of port", "write "+KindTAP+", or leave it out")
+	}
+}
+
+// validIfname is the kernel's dev_valid_name (net/core/dev.c), less '%', which
+// it takes for a template of names.
+func validIfname(s string) bool {
+	bad := func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune("/:%", r) }
+	return len(s) <= MaxIfname && s != "." && s != ".." && !strings.ContainsFunc(s, bad)
+}
+
+func (p Port) validateLink(ps *Problems) {
+	if p.MAC != nil && (p.MAC.IsGroup() || p.MAC.IsZero()) {
+		ps.add("mac", p.MAC.String()+" is not the address of a station", "write a unicast address such as 02:00:5e:10:00:01, whose first octet is even")
+	}
+	if p.MTU != 0 && (p.MTU < frame.MinMTU || p.MTU > frame.MaxMTU) {
+		ps.add("mtu", fmt.Sprintf("is %d", p.MTU), fmt.Sprintf("write %d to %d bytes", frame.MinMTU, frame.MaxMTU))
+	}
+	if p.TxQLen < 0 || p.TxQLen > MaxTxQLen {
+		ps.add("txqlen", fmt.Sprintf("is %d", p.TxQLen), fmt.Sprintf("write 1 to %d frames", MaxTxQLen))
+	}
+	if p.Persistent && p.Owner == "" {
+		ps.add("persistent", "needs an owner: without one, any local user may open the TAP", "write owner: with the user who may open it")
+	}
+	if p.Persistent && p.Netns != "" {
+		ps.add("persistent", "and netns exclude each other: the link would end with its namespace", "leave one of them out")
+	}
+}
+
+func (p Port) validateIP(ps *Problems) {
+	for i, ip := range p.IP {
+		a, path := ip.Addr(), fmt.Sprintf("ip[%d]", i)
+		hostBits := a.BitLen() - ip.Bits()
+		switch {
+		case !ip.IsValid():
+			ps.add(path, "is not an address with its prefix length", "write one such as 192.0.2.1/24")
+		case a.IsUnspecified() || a.IsMulticast() || a.Is4In6() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+			ps.add(path, ip.String()+" cannot be the address of a link", "write a unicast address such as 192.0.2.1/24")
+		case hostBits > 1 && ip.Masked() == ip:
+			ps.add(path, ip.String()+" is the network, not an address in it", "write one such as "+netip.PrefixFrom(a.Next(), ip.Bits()).String())
+		}
+	}
+}
+
+// vlanForms are the three ways to give a port its VLANs; a port uses one.
+var vlanForms = [...][]string{{"access"}, {"trunk", "native"}, {"pvid", "tagged", "untagged"}}
+
+// firstKey returns the first of the keys that the port has set, if any.
+func (p Port) firstKey(keys ...string) string {
+	v := reflect.ValueOf(p)
+	for _, key := range keys {
+		if !v.Field(indexOf(v.Type(), key)).IsZero() {
+			return key
+		}
+	}
+	return ""
+}
+
+func (p Port) validateVLANs(ps *Problems) {
+	used := ""
+	for _, form := range vlanForms {
+		key := p.firstKey(form...)
+		if key != "" && used != "" {
+			ps.add(key, "and "+used+" exclude each other", "write access: for one VLAN without tags, or trunk: and native:, or pvid:, tagged: and untagged:")
+		}
+		used = cmp.Or(used, key)
+	}
+	if used == "native" {
+		ps.add("native", "needs a trunk", "write access: for one VLAN without tags, or trunk: as well")
+	}
+	if v := max(p.Access, p.Native, p.PVID); v > frame.VIDMax {
+		ps.add(used, fmt.Sprintf("is %d", v), "write a VLAN from 1 to 4094")
+	}
+	if both := p.Tagged.intersect(p.Untagged); len(both) > 0 {
+		ps.add("untagged", "VLANs "+both.String()+" are in tagged too", "write each VLAN in one of them")
+	}
+	switch p.FrameTypes {
+	case "", FrameTypesAll, FrameTypesTagged, FrameTypesUntagged:
+	default:
+		ps.add("frame_types", "is "+quote(string(p.FrameTypes)), "write all, tagged or untagged")
+	}
+}
+
+func (p Port) refuseVLANs(ps *Problems) {
+	for _, key := range slices.Concat(vlanForms[0], vlanForms[1], vlanForms[2], []string{"frame_types", "ingress_filtering"}) {
+		if p.firstKey(key) != "" {
+			ps.add(key, "the switch is not VLAN aware: it passes tags untouched and its ports have no VLANs", "leave it out, or write vlan_aware: true")
+		}
+	}
+}
+
+func (p Port) validateFlags(ps *Problems) {
+	switch p.State {
+	case "", StateForwarding, StateLearning, StateDiscarding:
+	default:
+		ps.add("state", "is "+quote(string(p.State)), "write forwarding, learning or discarding")
+	}
+	if p.Limit != nil && *p.Limit < 0 {
+		ps.add("limit", fmt.Sprintf("is %d", *p.Limit), "write the most addresses learned on the port, 0 or more; leave it out for no limit")
+	}
+}
