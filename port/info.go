@@ -1,0 +1,78 @@
+package port
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Info describes a TAP for people.
+type Info struct {
+	Link       Link
+	Flags      []string // of the TAP, such as "tap", "no_pi", "vnet_hdr", "persist"
+	Features   []string // that the kernel knows
+	Owner      int      // user id, -1 if not set
+	Group      int      // group id, -1 if not set
+	VnetHdrLen int      // bytes
+}
+
+// Info asks the kernel about the TAP. The error is ErrGone, os.ErrClosed or an
+// *Error.
+func (t *TAP) Info() (info Info, err error) {
+	closed := t.conn.Control(func(fd uintptr) { info, err = t.info(int(fd)) })
+	if closed != nil {
+		return Info{}, os.ErrClosed
+	}
+	return info, err
+}
+
+func (t *TAP) info(fd int) (Info, error) {
+	d, err := t.find(fd)
+	if err != nil {
+		return Info{}, err
+	}
+	_, flags, err := getIff(fd)
+	if err != nil {
+		return Info{}, err
+	}
+	features, err := unix.IoctlGetUint32(fd, unix.TUNGETFEATURES)
+	if err != nil {
+		return Info{}, failed("describe TAP", d.Ifname, "TUNGETFEATURES", err)
+	}
+	hdrLen, err := unix.IoctlGetUint32(fd, unix.TUNGETVNETHDRSZ)
+	if err != nil {
+		return Info{}, failed("describe TAP", d.Ifname, "TUNGETVNETHDRSZ", err)
+	}
+	return Info{
+		Link: d.Link, Flags: words(flags), Features: words(uint16(features)),
+		Owner: d.owner, Group: d.group, VnetHdrLen: int(hdrLen),
+	}, nil
+}
+
+// flagWords are the flags of linux/if_tun.h under the names of iproute2.
+var flagWords = []struct {
+	flag uint16
+	word string
+}{
+	{unix.IFF_TUN, "tun"},
+	{unix.IFF_TAP, "tap"},
+	{unix.IFF_NAPI, "napi"},
+	{unix.IFF_NAPI_FRAGS, "napi_frags"},
+	{unix.IFF_NO_CARRIER, "no_carrier"},
+	{unix.IFF_MULTI_QUEUE, "multi_queue"},
+	{unix.IFF_PERSIST, "persist"},
+	{unix.IFF_NO_PI, "no_pi"},
+	{unix.IFF_ONE_QUEUE, "one_queue"},
+	{unix.IFF_VNET_HDR, "vnet_hdr"},
+	{unix.IFF_TUN_EXCL, "tun_excl"},
+}
+
+func words(flags uint16) []string {
+	var out []string
+	for _, f := range flagWords {
+		if flags&f.flag != 0 {
+			out = append(out, f.word)
+		}
+	}
+	return out
+}

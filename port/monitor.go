@@ -1,0 +1,167 @@
+package port
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// How long until a link whose state could not be read is tried again.
+const monitorRetry = time.Second
+
+// Monitor tells of changes to the links of TAPs, in whatever network namespace
+// they live. It reads no state from the kernel's events: an event says only
+// which link to look at, so that it does no harm to miss one of a burst, and a
+// link that left for another namespace is not taken for a deleted one.
+type Monitor struct {
+	file   *os.File
+	conn   syscall.RawConn
+	report func(*TAP, Link, error)
+	buf    []byte
+	oob    []byte
+	done   chan struct{} // closed when run has ended
+
+	resyncs atomic.Uint64
+
+	mu      sync.Mutex // guards all below, and setting the deadline of file
+	watched map[*TAP]*watch
+}
+
+// watch is what is known of one TAP.
+type watch struct {
+	key  linkKey // zero before the first look, when no event can match
+	look bool    // the link is to be read
+	// retryAt is when to read it again after that has failed; else zero.
+	retryAt time.Time
+}
+
+// NewMonitor starts a Monitor. It calls report with the state of a TAP's link
+// soon after Add and whenever the kernel has told of a change, one call at a
+// time; the state may be the same as before. An error in place of the state is
+// ErrGone, and then the last report for that TAP, or says why the state cannot
+// be read; that is tried again after a second. Report may call Add and Remove,
+// but not Close.
+func NewMonitor(report func(t *TAP, l Link, err error)) (*Monitor, error) {
+	fd, err := listen()
+	if err != nil {
+		return nil, err
+	}
+	m := &Monitor{
+		file: os.NewFile(uintptr(fd), "rtnetlink"), report: report,
+		buf: make([]byte, 64<<10), oob: make([]byte, 256),
+		done: make(chan struct{}), watched: map[*TAP]*watch{},
+	}
+	if m.conn, err = m.file.SyscallConn(); err != nil {
+		return nil, errors.Join(err, m.file.Close())
+	}
+	go m.run()
+	return m, nil
+}
+
+// Add begins to watch t.
+func (m *Monitor) Add(t *TAP) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.watched[t] = &watch{look: true}
+	m.wake(time.Unix(0, 0))
+}
+
+// Remove ends the watch over t, without waiting for a report that is just being
+// made. TAPs that are gone are removed by themselves.
+func (m *Monitor) Remove(t *TAP) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.watched, t)
+}
+
+// Resyncs returns how often events were lost, so that all links were read.
+func (m *Monitor) Resyncs() uint64 { return m.resyncs.Load() }
+
+// Close ends the Monitor and returns after the last report.
+func (m *Monitor) Close() error {
+	err := m.file.Close()
+	<-m.done
+	return err
+}
+
+// wake makes a waiting receive return at that time; the zero time is never. The
+// caller holds mu.
+func (m *Monitor) wake(at time.Time) {
+	// It can only fail because of Close, which wakes it too.
+	_ = m.file.SetReadDeadline(at)
+}
+
+func (m *Monitor) run() {
+	defer close(m.done)
+	for {
+		events, lost, err := m.receive()
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return // closed
+		}
+		for due := m.mark(events, lost); len(due) > 0; due = m.mark(nil, 0) {
+			for _, t := range due {
+				m.look(t)
+			}
+		}
+	}
+}
+
+// mark notes which TAPs the events are about, all of them if events were lost,
+// and returns those that are to be looked at. If there are none, it sees to it
+// that receive returns when it is time for another try.
+func (m *Monitor) mark(events map[linkKey]bool, lost int) (due []*TAP) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now, wake := time.Now(), time.Time{}
+	for t, w := range m.watched {
+		if events[w.key] || events[linkKey{w.key.nsid, 0}] || lost > 0 {
+			w.look = true
+		}
+		switch retry := !w.retryAt.IsZero(); {
+		case w.look || retry && !now.Before(w.retryAt):
+			due = append(due, t)
+		case retry && (wake.IsZero() || w.retryAt.Before(wake)):
+			wake = w.retryAt
+		}
+	}
+	if len(due) == 0 {
+		m.wake(wake)
+	}
+	return due
+}
+
+// look reads the state of t's link and reports it.
+func (m *Monitor) look(t *TAP) {
+	m.mu.Lock()
+	w := m.watched[t]
+	if w == nil {
+		m.mu.Unlock()
+		return
+	}
+	w.look, w.retryAt = false, time.Time{} // An event from here on asks for another look.
+	m.mu.Unlock()
+
+	l, err := t.Link()
+	if errors.Is(err, os.ErrClosed) {
+		return // The owner knows.
+	}
+
+	m.mu.Lock()
+	if m.watched[t] != w {
+		m.mu.Unlock()
+		return
+	}
+	switch {
+	case err == nil:
+		w.key = linkKey{l.NSID, l.Index}
+	case errors.Is(err, ErrGone):
+		delete(m.watched, t)
+	default:
+		w.retryAt = time.Now().Add(monitorRetry)
+	}
+	m.mu.Unlock()
+	m.report(t, l, err)
+}

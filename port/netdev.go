@@ -1,0 +1,119 @@
+package port
+
+import (
+	"encoding/binary"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// netdev is what the kernel tells about a link, any link.
+type netdev struct {
+	Link
+	kind string // IFLA_INFO_KIND: "tun" for TUNs and TAPs, "" for a NIC
+
+	// Of kind "tun" only.
+	tap, persistent, multiQueue bool
+	// attached says that somebody has it open: the last to close it takes the
+	// carrier away (__tun_detach, drivers/net/tun.c).
+	attached     bool
+	owner, group int // -1: not set
+}
+
+// query asks for the link called name in the network namespace nsid; ENODEV if
+// there is none. The kernel takes alternative names too: Ifname tells. It is one request over a socket of the own namespace: naming
+// another by its id takes CAP_NET_ADMIN over that, but no entering it.
+func query(nsid int, name string) (*netdev, error) {
+	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
+	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+	if nsid != OwnNSID {
+		req.AddData(nl.NewRtAttr(unix.IFLA_TARGET_NETNSID, nl.Uint32Attr(uint32(nsid))))
+	}
+	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
+	msgs, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	if err != nil {
+		return nil, err
+	}
+	if len(msgs) != 1 || len(msgs[0]) < unix.SizeofIfInfomsg {
+		return nil, unix.EBADMSG
+	}
+	d := &netdev{owner: -1, group: -1}
+	d.NSID = nsid
+	return d, d.decode(msgs[0])
+}
+
+// The offset of tx_dropped in struct rtnl_link_stats64 (linux/if_link.h).
+const txDroppedOffset = 7 * 8
+
+func (d *netdev) decode(m []byte) error {
+	head := nl.DeserializeIfInfomsg(m)
+	d.Index = int(head.Index)
+	d.AdminUp = head.Flags&unix.IFF_UP != 0
+	d.Up = d.AdminUp && head.Flags&unix.IFF_LOWER_UP != 0
+	return eachAttr(m[unix.SizeofIfInfomsg:], func(kind uint16, v []byte) error {
+		switch kind {
+		case unix.IFLA_IFNAME:
+			d.Ifname = unix.ByteSliceToString(v)
+		case unix.IFLA_ADDRESS:
+			copy(d.MAC[:], v)
+		case unix.IFLA_MTU:
+			d.MTU = number(v)
+		case unix.IFLA_TXQLEN:
+			d.TxQLen = number(v)
+		case unix.IFLA_CARRIER:
+			d.attached = number(v) != 0
+		case unix.IFLA_STATS64:
+			if len(v) >= txDroppedOffset+8 {
+				d.KernelDrops = binary.NativeEndian.Uint64(v[txDroppedOffset:])
+			}
+		case unix.IFLA_LINKINFO:
+			return eachAttr(v, d.decodeInfo)
+		}
+		return nil
+	})
+}
+
+func (d *netdev) decodeInfo(kind uint16, v []byte) error {
+	switch {
+	case kind == nl.IFLA_INFO_KIND:
+		d.kind = unix.ByteSliceToString(v)
+	case kind == nl.IFLA_INFO_DATA && d.kind == "tun":
+		return eachAttr(v, d.decodeTUN)
+	}
+	return nil
+}
+
+func (d *netdev) decodeTUN(kind uint16, v []byte) error {
+	switch kind {
+	case nl.IFLA_TUN_TYPE:
+		d.tap = number(v) == unix.IFF_TAP
+	case nl.IFLA_TUN_PERSIST:
+		d.persistent = number(v) != 0
+	case nl.IFLA_TUN_MULTI_QUEUE:
+		d.multiQueue = number(v) != 0
+	case nl.IFLA_TUN_OWNER:
+		d.owner = number(v)
+	case nl.IFLA_TUN_GROUP:
+		d.group = number(v)
+	}
+	return nil
+}
+
+func eachAttr(b []byte, f func(kind uint16, v []byte) error) error {
+	attrs, err := nl.ParseRouteAttr(b)
+	for i := 0; i < len(attrs) && err == nil; i++ {
+		err = f(attrs[i].Attr.Type&nl.NLA_TYPE_MASK, attrs[i].Value)
+	}
+	return err
+}
+
+// number reads an attribute of one or four bytes.
+func number(v []byte) int {
+	switch len(v) {
+	case 1:
+		return int(v[0])
+	case 4:
+		return int(binary.NativeEndian.Uint32(v))
+	}
+	return 0
+}
