@@ -1,0 +1,134 @@
+package vswitch
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/vswitchd/vswitchd/config"
+	"github.com/vswitchd/vswitchd/fdb"
+	"github.com/vswitchd/vswitchd/frame"
+	"github.com/vswitchd/vswitchd/port"
+)
+
+// null is a port that takes every frame and keeps none.
+type null struct{ port.Receiver }
+
+func (null) Transmit(out []port.Out) {
+	for i := range out {
+		out[i].Reason = frame.Keep
+	}
+}
+
+func (null) Close() error { return nil }
+
+// bench is one worker without its goroutine, on a switch whose ports take
+// everything.
+func bench(tb testing.TB, aware bool, capacity int, ports ...config.Port) *worker {
+	tb.Helper()
+	s := &Switch{vlanAware: aware, table: fdb.New(capacity)}
+	s.table.SetAgeing(300, 0, nil)
+	s.live.Store(&snapshot{vlanAware: aware})
+	for i, p := range ports {
+		a := &attached{id: frame.PortID(i), cfg: p.Resolved(), link: upLink, counters: &counters{}, port: null{}}
+		s.publish(a.id, s.compile(a))
+	}
+	w := &worker{live: &s.live, tick: &s.tick, table: s.table, counters: s.live.Load().ports[0].counters}
+	w.batch = frame.NewBatch(make([]byte, frame.BatchSize*frame.SlotLen))
+	w.batch.N = frame.BatchSize
+	return w
+}
+
+func (w *worker) load(frames ...[]byte) {
+	for i := range w.batch.N {
+		w.batch.Frames[i] = frame.Frame{Bytes: frames[i%len(frames)]}
+	}
+}
+
+func (w *worker) perFrame(b *testing.B) {
+	b.Helper()
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		w.relayBatch()
+		n += w.batch.N
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/frame")
+	b.ReportMetric(0, "ns/op")
+}
+
+func twoPorts() []config.Port { return []config.Port{{Name: "a"}, {Name: "b"}} }
+
+func BenchmarkRelay(b *testing.B) {
+	b.Run("unicast", func(b *testing.B) {
+		w := bench(b, false, config.DefaultCapacity, twoPorts()...)
+		w.table.Learn(fdb.MakeKey(0, sta(2)), 1, 0)
+		w.load(eth(sta(2), sta(1)))
+		w.perFrame(b)
+	})
+	b.Run("tagged", func(b *testing.B) {
+		w := bench(b, true, config.DefaultCapacity, trunk("t", 10), access("a", 10))
+		w.table.Learn(fdb.MakeKey(10, sta(2)), 1, 0)
+		w.load(tagged(eth(sta(2), sta(1)), ctag(0, false, 10)))
+		w.perFrame(b)
+	})
+	for _, n := range []int{4, 64, 1024} {
+		b.Run(fmt.Sprintf("flood/ports=%d", n), func(b *testing.B) {
+			var ports []config.Port
+			for i := range n {
+				ports = append(ports, config.Port{Name: fmt.Sprintf("p%d", i)})
+			}
+			w := bench(b, false, config.DefaultCapacity, ports...)
+			w.load(eth(frame.Broadcast, sta(1)))
+			w.perFrame(b)
+		})
+	}
+}
+
+// BenchmarkDecide asks for destinations spread over the whole table, beside
+// the learning of as many sources.
+func BenchmarkDecide(b *testing.B) {
+	for _, n := range []int{1_000, 1_000_000} {
+		b.Run(fmt.Sprintf("addresses=%d", n), func(b *testing.B) {
+			w := bench(b, true, config.MaxCapacity, trunk("a", 10), trunk("b", 10))
+			s := w.live.Load()
+			frames := make([]frame.Frame, n)
+			for i := range frames {
+				m := frame.MACFromUint64(0x020000000000 | uint64(i))
+				w.table.Learn(fdb.MakeKey(10, m), frame.PortID(i%2), 0)
+				to := frame.MACFromUint64(0x020000000000 | uint64(rand.IntN(n/2)*2+1))
+				frames[i] = frame.Frame{Bytes: tagged(eth(to, frame.MACFromUint64(0x020000000000|uint64(i&^1))), ctag(0, false, 10))}
+			}
+			rand.Shuffle(n, func(i, j int) { frames[i], frames[j] = frames[j], frames[i] })
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				f := &frames[i%n]
+				i++
+				f.Parse()
+				decide(s, w.table, s.ports[0], f, 0, &w.verdict)
+				if w.verdict.Learn {
+					w.table.Learn(fdb.MakeKey(w.verdict.VID, f.Src), 0, 0)
+				}
+				if w.verdict.Reason != frame.Keep {
+					b.Fatal(w.verdict.Reason)
+				}
+			}
+		})
+	}
+}
+
+func TestRelayDoesNotAllocate(t *testing.T) {
+	w := bench(t, true, config.DefaultCapacity, trunk("t", 10), access("a", 10), access("b", 10))
+	w.table.Learn(fdb.MakeKey(10, sta(2)), 1, 0)
+	for name, f := range map[string][]byte{
+		"unicast": tagged(eth(sta(2), sta(1)), ctag(0, false, 10)),
+		"flood":   tagged(eth(frame.Broadcast, sta(1)), ctag(0, false, 10)),
+		"drop":    eth(sta(2), sta(1)),
+	} {
+		w.load(f)
+		if n := testing.AllocsPerRun(100, w.relayBatch); n != 0 {
+			t.Errorf("%s: %v allocations a batch", name, n)
+		}
+	}
+}

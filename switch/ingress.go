@@ -1,0 +1,63 @@
+package vswitch
+
+import (
+	"github.com/vswitchd/vswitchd/config"
+	"github.com/vswitchd/vswitchd/frame"
+)
+
+// ingress admits the frame, or says why not, and classifies it to a VLAN
+// (802.1Q 6.9, 8.6.1 to 8.6.3). It also settles whether the source may be
+// learned: only that of a frame that all of this let in.
+func ingress(s *snapshot, in *portConfig, f *frame.Frame, v *Verdict) frame.DropReason {
+	if in.state == config.StateDiscarding {
+		return frame.DropIngressState
+	}
+	if f.Src.IsGroup() {
+		return frame.DropSourceGroup
+	}
+	if low4, reserved := f.Dst.Reserved(); reserved && !in.reserved.Has(low4) {
+		return frame.DropReservedAddress
+	}
+	if s.vlanAware {
+		if why := classify(s, in, f, v); why != frame.Keep {
+			return why
+		}
+	}
+	v.Learn = in.feat&featLearning != 0
+	if in.state != config.StateForwarding {
+		return frame.DropIngressState
+	}
+	return frame.Keep
+}
+
+// classify finds the frame's VID: the tag's, or the PVID for a frame without
+// tag or with VID 0 (802.1Q 6.9.1). PCP and DEI of a tag are kept. Only the
+// outer C-TAG counts: an inner tag or an S-TAG is payload.
+func classify(s *snapshot, in *portConfig, f *frame.Frame, v *Verdict) frame.DropReason {
+	vid := f.TCI.VID()
+	switch {
+	case f.EtherType == frame.TypeCTag && !f.Tagged:
+		return frame.DropTooShort // the tag is cut short
+	case vid == frame.VIDReserved:
+		return frame.DropReservedVID
+	case f.Tagged && vid != frame.VIDPriority:
+		if in.frameTypes == config.FrameTypesUntagged {
+			return frame.DropFrameType
+		}
+	default:
+		if in.frameTypes == config.FrameTypesTagged {
+			return frame.DropFrameType
+		}
+		if vid = in.pvid; vid == 0 {
+			return frame.DropNoPVID
+		}
+	}
+	v.VID, v.TCI = vid, f.TCI.WithVID(vid)
+	if in.feat&featIngressFiltering != 0 && !s.vlans[vid].has(in.id) {
+		return frame.DropIngressFilter
+	}
+	return frame.Keep
+}
+
+// has reports whether p is in the member set; a VLAN without members is nil.
+func (v *vlan) has(p frame.PortID) bool { return v != nil && v.member.Has(p) }

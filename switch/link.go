@@ -1,0 +1,239 @@
+package vswitch
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/vswitchd/vswitchd/config"
+	"github.com/vswitchd/vswitchd/fdb"
+	"github.com/vswitchd/vswitchd/port"
+)
+
+// Add opens the port that c describes and adds it.
+func (s *Switch) Add(c config.Port) error {
+	a, err := s.reserve(c)
+	if err != nil {
+		return err
+	}
+	if err := s.open(a); err != nil {
+		s.release(a)
+		return err
+	}
+	return nil
+}
+
+func (s *Switch) open(a *attached) error {
+	tc, err := tapConfig(a.cfg)
+	if err != nil {
+		return fmt.Errorf("port %q: %w", a.name, err)
+	}
+	t, err := port.OpenTAP(tc)
+	if err != nil {
+		return fmt.Errorf("port %q: %w", a.name, err)
+	}
+	link, err := t.Link()
+	if err == nil {
+		err = s.start(a, t, link)
+	}
+	if err != nil {
+		return fmt.Errorf("port %q: %w", a.name, errors.Join(err, t.Close()))
+	}
+	return nil
+}
+
+// Set changes a port to what change makes of the configuration it was given,
+// with the link's parameters as somebody else may have changed them since. Only
+// what differs is touched: frames between other ports, and of this port's
+// unchanged VLANs, are not disturbed. If the link refuses, the switch stays as
+// it was, and the error says what was refused.
+func (s *Switch) Set(name string, change func(config.Port) (config.Port, error)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, err := s.find(name)
+	if err != nil {
+		return err
+	}
+	link, err := currentLink(a)
+	if err != nil {
+		return fmt.Errorf("port %q: %w", name, err)
+	}
+	given, err := change(follow(a, link))
+	if err != nil {
+		return err
+	}
+	if err := given.Validate(s.vlanAware); err != nil {
+		return err
+	}
+	next := given.Resolved()
+	if err := unchangeable(a.cfg, next); err != nil {
+		return err
+	}
+	if link, err = setLink(a, next, link); err != nil {
+		return fmt.Errorf("port %q: %w", name, err)
+	}
+	old := a.cfg
+	a.given, a.cfg = given, next
+	s.table.SetPortLimit(a.id, limitOf(next))
+	s.update(a, link)
+	if s.vlanAware {
+		s.flushLeft(a, old)
+	}
+	return nil
+}
+
+// update takes a's configuration and the link's state to the data plane. If the
+// port stops forwarding, its stations are forgotten. The caller holds mu.
+func (s *Switch) update(a *attached, link port.Link) {
+	wasUp := a.link.Up
+	a.link = link
+	was, is := s.live.Load().ports[a.id], s.compile(a)
+	s.publish(a.id, is)
+	if was.state != config.StateDiscarding && is.state == config.StateDiscarding {
+		s.quiesce()
+		s.table.FlushPort(a.id)
+	}
+	switch {
+	case wasUp && !link.Up:
+		s.tell(Event{Kind: LinkDown, Port: a.name})
+	case !wasUp && link.Up:
+		s.tell(Event{Kind: LinkUp, Port: a.name})
+	}
+}
+
+// flushLeft forgets a's stations in VLANs that it is not a member of, if it was
+// until now, or could at least receive from them.
+func (s *Switch) flushLeft(a *attached, old config.Port) {
+	is, was := a.cfg.VLANs(), old.VLANs()
+	left := is.IngressFiltering && !was.IngressFiltering
+	for v := range was.Member.All() {
+		left = left || !is.Member.Contains(v)
+	}
+	if !left {
+		return
+	}
+	s.quiesce()
+	s.table.Flush(func(r fdb.Record) bool { return r.Port == a.id && !is.Member.Contains(r.Key.VID()) })
+}
+
+// unchangeable refuses what a port cannot change while it exists.
+func unchangeable(old, next config.Port) error {
+	for _, f := range []struct {
+		key     string
+		changed bool
+	}{
+		{"ifname", old.Ifname != next.Ifname},
+		{"netns", old.Netns != next.Netns},
+		{"ip", !slices.Equal(old.IP, next.IP)},
+		{"persistent", old.Persistent != next.Persistent},
+		{"owner", old.Owner != next.Owner},
+		{"group", old.Group != next.Group},
+	} {
+		if f.changed {
+			return invalidf("port %q: %s cannot change while the port exists: delete the port and add it again", old.Name, f.key)
+		}
+	}
+	return nil
+}
+
+// currentLink asks for the state of the link behind a.
+func currentLink(a *attached) (port.Link, error) {
+	if t, ok := a.port.(*port.TAP); ok {
+		return t.Link()
+	}
+	return a.link, nil
+}
+
+// follow returns the configuration a was given, but where somebody else has
+// changed the link, with that: a change of something else does not undo it, and
+// one that asks for the old value does not pass for done.
+func follow(a *attached, link port.Link) config.Port {
+	given := a.given
+	if _, ok := a.port.(*port.TAP); !ok {
+		return given
+	}
+	if link.MTU != a.cfg.MTU {
+		given.MTU = link.MTU
+	}
+	if link.TxQLen != a.cfg.TxQLen {
+		given.TxQLen = link.TxQLen
+	}
+	if link.AdminUp != *a.cfg.Up {
+		given.Up = &link.AdminUp
+	}
+	if a.cfg.MAC != nil && link.MAC != *a.cfg.MAC {
+		given.MAC = &link.MAC
+	}
+	return given
+}
+
+// setLink applies the link's part of a change and returns the link's new state.
+func setLink(a *attached, next config.Port, link port.Link) (port.Link, error) {
+	t, ok := a.port.(*port.TAP)
+	if !ok {
+		return link, nil
+	}
+	var c port.LinkChange
+	if next.MTU != link.MTU {
+		c.MTU = &next.MTU
+	}
+	if next.TxQLen != link.TxQLen {
+		c.TxQLen = &next.TxQLen
+	}
+	if next.MAC != nil && *next.MAC != link.MAC {
+		c.MAC = next.MAC
+	}
+	if *next.Up != link.AdminUp {
+		c.Up = next.Up
+	}
+	if c == (port.LinkChange{}) {
+		return link, nil
+	}
+	if err := t.SetLink(c); err != nil {
+		return link, err
+	}
+	return t.Link()
+}
+
+// watch has the monitor report changes of the port's link, if it has one. The
+// caller holds mu.
+func (s *Switch) watch(a *attached) error {
+	t, ok := a.port.(*port.TAP)
+	if !ok {
+		return nil
+	}
+	if s.monitor == nil {
+		m, err := port.NewMonitor(s.linkChanged)
+		if err != nil {
+			return fmt.Errorf("cannot watch links: %w", err)
+		}
+		s.monitor = m
+	}
+	s.byTAP[t] = a
+	s.monitor.Add(t)
+	return nil
+}
+
+// unwatch ends that. The caller holds mu.
+func (s *Switch) unwatch(a *attached) {
+	if t, ok := a.port.(*port.TAP); ok {
+		delete(s.byTAP, t)
+		s.monitor.Remove(t)
+	}
+}
+
+// linkChanged is the monitor's report that the link may be another. The report
+// may have waited while the switch changed the link itself, so that if it
+// differs the link is asked again. One that is gone also ends its worker, which
+// sees to the rest; one that cannot be asked stays as it was.
+func (s *Switch) linkChanged(t *port.TAP, reported port.Link, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.byTAP[t]
+	if err != nil || a == nil || a.leaving || a.link.Up == reported.Up && a.link.MTU == reported.MTU {
+		return
+	}
+	if link, err := t.Link(); err == nil {
+		s.update(a, link)
+	}
+}

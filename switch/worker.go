@@ -1,0 +1,101 @@
+package vswitch
+
+import (
+	"sync/atomic"
+
+	"github.com/vswitchd/vswitchd/fdb"
+	"github.com/vswitchd/vswitchd/frame"
+	"github.com/vswitchd/vswitchd/port"
+)
+
+// worker is the goroutine of one receive queue. It owns its batch and outbox;
+// nobody else reads or writes them.
+type worker struct {
+	live  *atomic.Pointer[snapshot]
+	tick  *atomic.Uint32
+	table *fdb.Table
+
+	id       frame.PortID
+	rx       port.Receiver
+	counters *counters // of the ingress port; the receive side is written here only
+
+	batch   *frame.Batch
+	outbox  outbox
+	verdict Verdict
+	tally   tally
+
+	// phase is odd while a batch is being relayed. See Switch.quiesce.
+	phase atomic.Uint64
+	done  chan struct{}
+}
+
+// run receives and relays until the port is closed or gone, and returns the
+// error that said so.
+func (w *worker) run() error {
+	defer close(w.done)
+	for {
+		if err := w.rx.ReadBatch(w.batch); err != nil {
+			return err
+		}
+		w.relayBatch()
+	}
+}
+
+// relayBatch takes the frames of one batch through the forwarding process: one
+// snapshot and one tick for all of them, one flush at the end.
+func (w *worker) relayBatch() {
+	w.phase.Add(1)
+	s, now := w.live.Load(), fdb.Tick(w.tick.Load())
+	in := s.ports[w.id]
+	for i := range w.batch.Live() {
+		f := &w.batch.Frames[i]
+		w.tally.received(f)
+		if why := w.relay(s, in, f, now); why != frame.Keep {
+			w.counters.dropped[why].Add(1)
+		}
+	}
+	w.outbox.flush(s)
+	w.tally.settle(w.counters)
+	w.phase.Add(1)
+}
+
+// relay takes one frame from parsing to the outbox.
+func (w *worker) relay(s *snapshot, in *portConfig, f *frame.Frame, now fdb.Tick) frame.DropReason {
+	if in == nil {
+		return frame.DropIngressState // the port is being removed
+	}
+	if why := f.Parse(); why != frame.Keep {
+		return why
+	}
+	w.tally.class(f.Dst)
+	v := &w.verdict
+	decide(s, w.table, in, f, now, v)
+	if v.Learn && !f.Src.IsZero() {
+		w.table.Learn(fdb.MakeKey(v.VID, f.Src), in.id, now)
+	}
+	if v.Reason != frame.Keep {
+		return v.Reason
+	}
+	w.tally.relayed++
+	if v.Cause == CauseNone {
+		w.send(s, v.Port, f)
+		return frame.Keep
+	}
+	w.tally.flooded[v.Cause]++
+	for id := range v.Out.All() {
+		w.send(s, id, f)
+	}
+	return frame.Keep
+}
+
+// send queues the copy for one egress port, unless the port must not have it.
+func (w *worker) send(s *snapshot, id frame.PortID, f *frame.Frame) {
+	w.tally.copies++
+	p := s.ports[id]
+	o := port.Out{Frame: f, TCI: w.verdict.TCI, Tag: tagAction(s, id, f, &w.verdict)}
+	if why := refuse(p, &o); why != frame.Keep {
+		p.counters.dropped[why].Add(1)
+		return
+	}
+	w.outbox.add(s, id, o)
+}
