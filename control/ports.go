@@ -1,0 +1,151 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/vswitchd/vswitchd/config"
+	"github.com/vswitchd/vswitchd/frame"
+	"github.com/vswitchd/vswitchd/port"
+	vswitch "github.com/vswitchd/vswitchd/switch"
+)
+
+func (s *Server) status(*http.Request, []byte) (any, error) {
+	ports := s.sw.Ports()
+	up := 0
+	for _, p := range ports {
+		if p.Link.Up {
+			up++
+		}
+	}
+	return &Status{
+		Version: s.daemon.Version, PID: os.Getpid(), Uptime: time.Since(s.daemon.Started).Seconds(),
+		VLANAware: s.sw.VLANAware(), Ports: len(ports), PortsUp: up, FDB: fdbInfo(s.sw),
+		Metrics: s.daemon.Metrics, Config: s.daemon.Config,
+	}, nil
+}
+
+func (s *Server) stats(*http.Request, []byte) (any, error) {
+	answer := &Stats{Ports: []PortStats{}, Departed: statsOf(s.sw.Departed())}
+	for _, p := range s.sw.Ports() {
+		answer.Ports = append(answer.Ports, portStats(&p))
+	}
+	return answer, nil
+}
+
+func (s *Server) listPorts(*http.Request, []byte) (any, error) {
+	ports := []Port{}
+	for _, p := range s.sw.Ports() {
+		ports = append(ports, portOf(&p))
+	}
+	return ports, nil
+}
+
+func (s *Server) showPort(r *http.Request, _ []byte) (any, error) {
+	return s.port(r.PathValue("name"))
+}
+
+func (s *Server) port(name string) (any, error) {
+	info, device, err := s.sw.Port(name)
+	if err != nil {
+		return nil, err
+	}
+	p := portOf(&info)
+	p.Stats = new(portStats(&info))
+	if device != nil {
+		p.Device = &Device{Flags: device.Flags, Features: device.Features, VnetHdrLen: device.VnetHdrLen}
+	}
+	return &p, nil
+}
+
+func (s *Server) addPort(_ *http.Request, body []byte) (any, error) {
+	c, err := config.DecodePort(body)
+	if err == nil {
+		err = s.sw.Add(c)
+	}
+	if err != nil {
+		return nil, aboutPort(c.Name, err)
+	}
+	return s.port(c.Name)
+}
+
+func (s *Server) setPort(r *http.Request, body []byte) (any, error) {
+	name := r.PathValue("name")
+	err := s.sw.Set(name, func(c config.Port) (config.Port, error) { return c.Patched(body) })
+	if err != nil {
+		return nil, aboutPort(name, err)
+	}
+	return s.port(name)
+}
+
+func (s *Server) removePort(r *http.Request, _ []byte) (any, error) {
+	return nil, s.sw.Remove(r.PathValue("name"))
+}
+
+// aboutPort names the port in errors that are about keys of its configuration.
+func aboutPort(name string, err error) error {
+	if ps, ok := errors.AsType[config.Problems](err); ok && name != "" {
+		return fmt.Errorf("port %.40q: %w", name, ps)
+	}
+	return err
+}
+
+func portOf(p *vswitch.PortInfo) Port {
+	out := Port{
+		Name: p.Config.Name, Index: int(p.ID), Kind: p.Config.Kind,
+		Ifname: p.Link.Ifname, Ifindex: p.Link.Index, Netns: p.Config.Netns,
+		MAC: p.Link.MAC, MTU: p.Link.MTU, TxQLen: p.Link.TxQLen,
+		Flags: linkFlags(p.Link), Up: p.Link.Up, State: p.State, Learned: p.Learned, Config: p.Config,
+	}
+	if p.Link.NSID != port.OwnNSID {
+		out.NSID = &p.Link.NSID
+	}
+	return out
+}
+
+func linkFlags(l port.Link) []string {
+	flags := []string{}
+	if l.AdminUp {
+		flags = append(flags, "UP")
+	}
+	if l.Up {
+		flags = append(flags, "LOWER_UP")
+	}
+	return flags
+}
+
+func portStats(p *vswitch.PortInfo) PortStats {
+	s := statsOf(p.Stats)
+	s.Name, s.ReceiveErrors = p.Config.Name, p.ReceiveErrors
+	return s
+}
+
+func statsOf(s vswitch.PortStats) PortStats {
+	out := PortStats{
+		Receive: trafficOf(s.Receive), Transmit: trafficOf(s.Transmit), Relayed: s.Relayed, Copies: s.Copies,
+		Flooded: map[string]uint64{}, DroppedIngress: map[string]uint64{}, DroppedEgress: map[string]uint64{},
+	}
+	out.Receive.Dropped, out.Transmit.Dropped = s.DroppedAt(frame.Ingress), s.DroppedAt(frame.Egress)
+	for cause, n := range s.Flooded {
+		if n != 0 {
+			out.Flooded[vswitch.Cause(cause).String()] = n
+		}
+	}
+	for why, n := range s.Dropped {
+		switch r := frame.DropReason(why); {
+		case n == 0:
+		case r.Direction() == frame.Ingress:
+			out.DroppedIngress[r.String()] = n
+		default:
+			out.DroppedEgress[r.String()] = n
+		}
+	}
+	return out
+}
+
+func trafficOf(t vswitch.Traffic) Traffic {
+	return Traffic{Frames: t.Frames, Bytes: t.Bytes, Multicast: t.Multicast, Broadcast: t.Broadcast}
+}
