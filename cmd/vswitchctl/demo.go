@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vswitchd/vswitchd/config"
+	"github.com/vswitchd/vswitchd/frame"
+	"github.com/vswitchd/vswitchd/internal/explain"
+	"github.com/vswitchd/vswitchd/internal/lab"
+	"github.com/vswitchd/vswitchd/internal/netns"
+	vswitch "github.com/vswitchd/vswitchd/switch"
+)
+
+const picture = `
+     VLAN 10                                    VLAN 20
+  web 10.0.0.1 --+                        +-- cam 10.0.0.3
+                 +----[   switch   ]------+
+   db 10.0.0.2 --+                        +-- nvr 10.0.0.4
+
+  Four hosts, each a network namespace with one TAP of the switch in it as eth0.
+
+`
+
+func newDemo() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Show hosts in namespaces talking through a switch",
+		Long: "Show hosts in namespaces talking through a switch. It needs no daemon and leaves\n" +
+			"nothing behind. Anybody may run it who can open /dev/net/tun and make namespaces.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := netns.Check(); err != nil {
+				return fmt.Errorf("the demo cannot run here: %w", err)
+			}
+			inside, exit, err := netns.Isolate()
+			switch {
+			case err != nil:
+				return err
+			case !inside && exit != 0:
+				return exited(exit)
+			case !inside:
+				return nil
+			}
+			out := &written{to: c.OutOrStdout()}
+			return errors.Join(demo(c.Context(), out), out.err)
+		},
+	}
+	return takes(c, 0, 0)
+}
+
+// exited is the exit code of this program's second process, which has said why.
+type exited int
+
+func (exited) Error() string { return "" }
+
+// written keeps the first error of writing.
+type written struct {
+	to  io.Writer
+	err error
+}
+
+func (w *written) Write(p []byte) (int, error) {
+	n, err := w.to.Write(p)
+	if w.err == nil {
+		w.err = err
+	}
+	return n, err
+}
+
+// demo runs in a namespace of its own, which ends with the process and takes
+// hosts, links and switch along, however that happens.
+func demo(ctx context.Context, out io.Writer) (err error) {
+	aware := true
+	s, err := vswitch.New(&config.Config{VLANAware: &aware}, vswitch.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	fmt.Fprint(out, picture)
+	hosts := map[string]*lab.Host{}
+	for i, h := range []struct {
+		name string
+		vlan frame.VID
+	}{{"web", 10}, {"db", 10}, {"cam", 20}, {"nvr", 20}} {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		host, err := addHost(s, h.name, netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}), h.vlan)
+		if err != nil {
+			return err
+		}
+		hosts[h.name] = host
+	}
+	var failed error
+	for _, p := range []struct {
+		from, to string
+		across   bool
+	}{{"web", "db", true}, {"cam", "nvr", true}, {"web", "cam", false}} {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		failed = errors.Join(failed, ping(out, hosts[p.from], hosts[p.to], p.across))
+	}
+	failed = errors.Join(failed, hop(ctx, out, s, hosts["web"]))
+	if err := summary(out, s); err != nil {
+		return err
+	}
+	if failed != nil {
+		return failed
+	}
+	fmt.Fprintln(out, "\nAll as it should be; nothing is left behind. To keep a switch running, see README.md.")
+	return nil
+}
+
+func addHost(s *vswitch.Switch, name string, addr netip.Addr, vlan frame.VID) (*lab.Host, error) {
+	ns, err := netns.New()
+	if err != nil {
+		return nil, err
+	}
+	h := &lab.Host{Name: name, NS: ns, Interface: "eth0", Addr: netip.PrefixFrom(addr, 24)}
+	return h, s.Add(config.Port{
+		Name: name, Netns: ns.Path(), Ifname: h.Interface, IP: []netip.Prefix{h.Addr}, Access: vlan,
+	})
+}
+
+// ping says what came of it, and returns an error if that is not what across
+// says should.
+func ping(out io.Writer, from, to *lab.Host, across bool) error {
+	timeout := 2 * time.Second
+	if !across {
+		timeout = 500 * time.Millisecond
+	}
+	rtt, err := from.Ping(to.Addr.Addr(), timeout)
+	switch {
+	case err == nil && across:
+		fmt.Fprintf(out, "  ping  %s -> %-4s reply in %.2f ms\n", from.Name, to.Name, float64(rtt)/1e6)
+		return nil
+	case err == nil:
+		return fmt.Errorf("%s reached %s in another VLAN", from.Name, to.Name)
+	case across:
+		return err
+	}
+	fmt.Fprintf(out, "  ping  %s -> %-4s no reply, as it must be: they are in different VLANs\n", from.Name, to.Name)
+	return nil
+}
+
+// hop has a host try to get into VLAN 20 by tagging a frame itself, and
+// explains what the switch made of it.
+func hop(ctx context.Context, out io.Writer, s *vswitch.Switch, h *lab.Host) error {
+	before, _, err := s.Port(h.Name)
+	if err != nil {
+		return err
+	}
+	mac := before.Link.MAC
+	tci := frame.MakeTCI(0, false, 20)
+	f := append(append(frame.Broadcast[:len(frame.Broadcast):len(frame.Broadcast)], mac[:]...), 0x81, 0, byte(tci>>8), byte(tci), 0x08, 0x06)
+	f = append(f, 0, 1, 8, 0, 6, 4, 0, 1)                                        // ARP request, Ethernet and IPv4 (RFC 826)
+	f = append(append(f, mac[:]...), 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 10, 0, 0, 3) // who has cam
+	if err := h.Send(f); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "\n  %s now tags a frame itself to get into VLAN 20:\n    %s\n", h.Name, explain.Frame(f))
+	for range 100 {
+		after, _, err := s.Port(h.Name)
+		if err != nil {
+			return err
+		}
+		for why := range frame.NumDropReasons {
+			if after.Stats.Dropped[why] > before.Stats.Dropped[why] {
+				fmt.Fprintf(out, "  dropped at port %s, reason %s:\n    %s\n", h.Name, why, why.Text())
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return errors.New("the tagged frame was not dropped")
+}
+
+func summary(out io.Writer, s *vswitch.Switch) error {
+	entries, err := s.FDB(vswitch.FDBFilter{})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "\n  What the switch has learned:")
+	for _, e := range entries {
+		fmt.Fprintf(out, "    %s  VLAN %d  port %s\n", e.MAC, e.VID, e.Port)
+	}
+	fmt.Fprintln(out, "\n  What it has counted:")
+	fmt.Fprintf(out, "    %-5s %9s %12s %8s %8s\n", "port", "received", "transmitted", "flooded", "dropped")
+	ports := s.Ports()
+	for _, p := range ports {
+		flooded := uint64(0)
+		for _, n := range p.Stats.Flooded {
+			flooded += n
+		}
+		fmt.Fprintf(out, "    %-5s %9d %12d %8d %8d\n", p.Config.Name, p.Stats.Receive.Frames, p.Stats.Transmit.Frames, flooded,
+			p.Stats.DroppedAt(frame.Ingress)+p.Stats.DroppedAt(frame.Egress))
+	}
+	fmt.Fprintln(out, "\n  What it has dropped:")
+	for _, p := range ports {
+		for why, n := range p.Stats.Dropped {
+			if r := frame.DropReason(why); n > 0 {
+				fmt.Fprintf(out, "    %-5s %d %s: %s\n", p.Config.Name, n, r, r.Text())
+			}
+		}
+	}
+	return nil
+}
