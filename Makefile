@@ -1,0 +1,60 @@
+GO      ?= go
+BIN     := bin
+LINT    := $(BIN)/golangci-lint
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X github.com/vswitchd/vswitchd/internal/version.version=$(VERSION)
+FUZZTIME ?= 20s
+ACCEPT  ?= ../shared/accept
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test check race fuzz bench lint accept clean go
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+go:
+	@command -v $(GO) >/dev/null || { echo "Go is not installed. Get Go 1.26 or newer from https://go.dev/dl/ and put its bin directory on your PATH." >&2; exit 1; }
+	@have=$$($(GO) env GOVERSION 2>/dev/null); case "$$have" in \
+	  go1.2[6-9]*|go1.[3-9][0-9]*|go[2-9]*|devel*) ;; \
+	  *) have=$$(cd / && GOTOOLCHAIN=local $(GO) env GOVERSION 2>/dev/null || (cd / && $(GO) version)); \
+	     echo "$$have is too old: vswitchd needs Go 1.26 or newer, from https://go.dev/dl/." >&2; \
+	     echo "Go 1.21 or newer fetches it by itself where it may: make GOTOOLCHAIN=auto" >&2; exit 1;; \
+	esac
+
+build: go ## vswitchd and vswitchctl, static, into bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
+
+demo: build ## hosts in namespaces talk through a switch; nothing stays behind
+	@$(BIN)/vswitchctl demo
+
+test: go ## all tests that need Go and nothing else
+	@$(GO) run ./internal/netns/check
+	$(GO) test ./...
+
+race: go ## the tests under the race detector, and race-built binaries into bin/race (needs a C compiler)
+	$(GO) test -race ./...
+	$(GO) build -race -o $(BIN)/race/ ./cmd/...
+
+fuzz: go ## each fuzz target for FUZZTIME
+	@for t in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | sort); do \
+	  for f in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9]+).*/\1/p' $$t); do \
+	    echo "== $$f in $$(dirname $$t)"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$t) || exit 1; \
+	  done; done
+
+bench: go ## parse, decide, lookup, learn and relay, in ns per frame
+	$(GO) test -run '^$$' -bench . -benchmem -count $(or $(COUNT),1) ./frame ./fdb ./switch
+
+lint: $(LINT) ## golangci-lint, with the import boundaries
+	$(LINT) run
+
+$(LINT):
+	GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+check: build test race lint ## what a change must pass
+
+accept: build ## a black-box acceptance suite in the folder ACCEPT (root)
+	@[ -e $(ACCEPT)/run.py ] || { echo "There is no acceptance suite in $(ACCEPT); name its folder: make accept ACCEPT=DIR" >&2; exit 1; }
+	python3 $(ACCEPT)/run.py --driver-file test/accept/driver.py
+
+clean: ## what the build made
+	rm -rf $(BIN)
