@@ -49,6 +49,21 @@ func (t *TAP) info(fd int) (Info, error) {
 	}, nil
 }
 
+// Features opens the TUN device at path, which makes no link, and returns what
+// the kernel knows, as in Info. The error is that of open(2) or ioctl(2), bare.
+func Features(path string) ([]string, error) {
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	features, err := unix.IoctlGetUint32(fd, unix.TUNGETFEATURES)
+	if err != nil {
+		return nil, err
+	}
+	return words(uint16(features)), nil
+}
+
 // flagWords are the flags of linux/if_tun.h under the names of iproute2.
 var flagWords = []struct {
 	flag uint16

@@ -21,12 +21,13 @@ func Check() error {
 func checkTUN(path string) error {
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("open %s: %w: %s", path, err, tunRemedy(err, path))
+		return fmt.Errorf("open %s: %w: %s", path, err, TUNRemedy(err, path))
 	}
 	return unix.Close(fd)
 }
 
-func tunRemedy(err error, path string) string {
+// TUNRemedy says what to do about a bare error of open(2) of the TUN device.
+func TUNRemedy(err error, path string) string {
 	switch err {
 	case unix.ENOENT, unix.ENODEV, unix.ENXIO:
 		return "load the module with `sudo modprobe tun` (a kernel built without CONFIG_TUN has none); " +
@@ -49,9 +50,9 @@ func mode(path string) string {
 	return fmt.Sprintf("its mode is %04o; ", fi.Mode().Perm())
 }
 
-// forbidding names the sysctl that keeps this user from making namespaces, and
+// Forbidding names the sysctl that keeps this user from making namespaces, and
 // the command that lifts it. sys is /proc/sys.
-func forbidding(sys string) string {
+func Forbidding(sys string) string {
 	for _, s := range []struct{ name, forbids, allow string }{
 		{"user.max_user_namespaces", "0", "15000"},
 		{"user.max_net_namespaces", "0", "15000"},

@@ -112,16 +112,23 @@ func isolation() (*syscall.SysProcAttr, error) {
 	if err == nil {
 		return asRoot, nil
 	}
-	asUser := &syscall.SysProcAttr{
+	if userErr := TryUser(); userErr != nil {
+		return nil, fmt.Errorf("make namespaces: %w: %s", userErr, Forbidding("/proc/sys"))
+	}
+	return asUser(), nil
+}
+
+func asUser() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{
 		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}},
 	}
-	if userErr := try(asUser); userErr != nil {
-		return nil, fmt.Errorf("make namespaces: %w: %s", userErr, forbidding("/proc/sys"))
-	}
-	return asUser, nil
 }
+
+// TryUser makes a user namespace, and a network namespace in it, for a moment,
+// and returns the bare error of clone(2). Forbidding explains it.
+func TryUser() error { return try(asUser()) }
 
 // try starts a process that ends at once, for it has no program to execute:
 // ENOENT tells that its namespaces were made.

@@ -154,7 +154,7 @@ func TestForbiddingNamesTheSysctl(t *testing.T) {
 		if err := os.WriteFile(path, []byte(tt.value+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got := forbidding(sys); !strings.Contains(got, tt.want) {
+		if got := Forbidding(sys); !strings.Contains(got, tt.want) {
 			t.Errorf("%s: %q does not contain %q", name, got, tt.want)
 		}
 	}
@@ -178,7 +178,7 @@ func TestCheckTUNSaysWhatToDo(t *testing.T) {
 		unix.ENODEV: "modprobe tun",
 		unix.EIO:    "run as root",
 	} {
-		if got := tunRemedy(err, closed); !strings.Contains(got, want) {
+		if got := TUNRemedy(err, closed); !strings.Contains(got, want) {
 			t.Errorf("%v: %q does not contain %q", err, got, want)
 		}
 	}
