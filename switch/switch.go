@@ -57,7 +57,8 @@ type attached struct {
 	dropsSeen   atomic.Uint64 // the most since then
 	counters    *counters
 	worker      *worker
-	leaving     bool // being added or removed: the name is taken, the port is not there
+	seenPhase   uint64 // the worker's, see Stalled
+	leaving     bool   // being added or removed: the name is taken, the port is not there
 }
 
 // New makes a switch without ports. c must be valid; its Ports are the

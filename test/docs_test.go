@@ -121,6 +121,20 @@ func TestMetricsTableIsTheCodes(t *testing.T) {
 	generated(t, "| metric | labels | meaning |", want)
 }
 
+func TestAlertsNameMetricsThatExist(t *testing.T) {
+	names := map[string]bool{}
+	for _, m := range metrics.All() {
+		names[m.Name] = true
+	}
+	for _, path := range []string{"deploy/prometheus/alerts.yaml", "deploy/prometheus/tests.yaml"} {
+		for _, name := range regexp.MustCompile(`vswitch_\w+`).FindAllString(read(t, path), -1) {
+			if !names[name] {
+				t.Errorf("%s names %s, which is no metric", path, name)
+			}
+		}
+	}
+}
+
 func TestEveryConfigurationKeyIsDocumented(t *testing.T) {
 	doc := read(t, "docs/operations.md")
 	check := func(header string, typ reflect.Type, prefix string) {

@@ -62,6 +62,7 @@ func run(ctx context.Context, c *config.Config, file string, log *slog.Logger) (
 	go func() { failed <- server.Serve(listener) }()
 	log.Info("ready", "version", version.String(), "socket", socket, "metrics", web.address,
 		"config", file, "vlan_aware", sw.VLANAware(), "ports", len(c.Ports))
+	tellReady(ctx, sw, log)
 
 	select {
 	case err := <-failed:
@@ -69,6 +70,7 @@ func run(ctx context.Context, c *config.Config, file string, log *slog.Logger) (
 	case <-ctx.Done():
 	}
 	log.Info("stopping")
+	tellStopping()
 	grace, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
 	return server.Shutdown(grace)
