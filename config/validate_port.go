@@ -58,12 +58,19 @@ func validIfname(s string) bool {
 	return len(s) <= MaxIfname && s != "." && s != ".." && !strings.ContainsFunc(s, bad)
 }
 
+// minMTU6 is the smallest MTU of a link with IPv6, in bytes (RFC 8200 clause 5).
+const minMTU6 = 1280
+
 func (p Port) validateLink(ps *Problems) {
 	if p.MAC != nil && (p.MAC.IsGroup() || p.MAC.IsZero()) {
 		ps.add("mac", p.MAC.String()+" is not the address of a station", "write a unicast address such as 02:00:5e:10:00:01, whose first octet is even")
 	}
 	if p.MTU != 0 && (p.MTU < frame.MinMTU || p.MTU > frame.MaxMTU) {
 		ps.add("mtu", fmt.Sprintf("is %d", p.MTU), fmt.Sprintf("write %d to %d bytes", frame.MinMTU, frame.MaxMTU))
+	}
+	six := func(ip netip.Prefix) bool { return ip.Addr().Is6() }
+	if p.MTU >= frame.MinMTU && p.MTU < minMTU6 && slices.ContainsFunc(p.IP, six) {
+		ps.add("mtu", fmt.Sprintf("is %d, too small for the IPv6 address", p.MTU), fmt.Sprintf("write %d bytes or more", minMTU6))
 	}
 	if p.TxQLen < 0 || p.TxQLen > MaxTxQLen {
 		ps.add("txqlen", fmt.Sprintf("is %d", p.TxQLen), fmt.Sprintf("write 1 to %d frames", MaxTxQLen))

@@ -1,8 +1,10 @@
 package control
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -17,12 +19,47 @@ import (
 // its value goes.
 type fields map[string]any
 
-// decode reads a JSON object strictly. A key that is absent, or null, leaves its
-// variable alone.
+// objectOf takes a JSON object apart: one that is alone, with no key twice and
+// no null, which could be taken for anything.
+func objectOf(body []byte) (map[string]json.RawMessage, error) {
+	d := json.NewDecoder(bytes.NewReader(body))
+	if begin, err := d.Token(); err != nil || begin != json.Delim('{') {
+		return nil, invalid("the body is not a JSON object")
+	}
+	object := map[string]json.RawMessage{}
+	for d.More() {
+		key, err := d.Token()
+		var value json.RawMessage
+		if err == nil {
+			err = d.Decode(&value)
+		}
+		if err != nil {
+			return nil, invalid("the body is not a JSON object: %v", err)
+		}
+		name := key.(string)
+		if _, twice := object[name]; twice {
+			return nil, invalid("%.40q: the key stands twice; write it once", name)
+		}
+		if string(value) == "null" {
+			return nil, invalid("%.40q: is null; leave the key out", name)
+		}
+		object[name] = value
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, invalid("the body is not a JSON object: %v", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, invalid("the body has more than one JSON object")
+	}
+	return object, nil
+}
+
+// decode reads a JSON object strictly. A key that is absent leaves its variable
+// alone.
 func decode(body []byte, into fields) error {
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(body, &object); err != nil {
-		return invalid("the body is not one JSON object: %v", err)
+	object, err := objectOf(body)
+	if err != nil {
+		return err
 	}
 	for _, key := range slices.Sorted(maps.Keys(object)) {
 		to, known := into[key]

@@ -77,6 +77,8 @@ func TestOffloadHeaderIsCheckedAgainstTheFrame(t *testing.T) {
 		"checksum start of a checksum alone in MAC header": {func(o *frame.Offload) { *o = frame.Offload{Flags: frame.FlagNeedsCsum, CsumStart: 13, CsumOffset: 16} }, long, frame.DropOffloadHeader},
 		"checksum start where a tag more would wrap":       {func(o *frame.Offload) { *o = frame.Offload{Flags: frame.FlagNeedsCsum, CsumStart: 65532} }, tcp4(65490), frame.DropOffloadHeader},
 		"checksum elsewhere than TCP has it":               {func(o *frame.Offload) { o.CsumOffset = 100 }, long, frame.DropOffloadHeader},
+		"super-frame without room for an IP header":        {func(o *frame.Offload) { o.CsumStart = 33 }, long, frame.DropOffloadHeader},
+		"TCPv6 needs more room":                            {func(o *frame.Offload) { o.GSOType, o.CsumStart = frame.GSOTCPv6, 53 }, long, frame.DropOffloadHeader},
 		"checksum start in MAC header":                     {func(o *frame.Offload) { o.CsumStart = 13 }, long, frame.DropOffloadHeader},
 		"checksum start beyond the frame":                  {func(o *frame.Offload) { o.CsumStart = 5054 }, long, frame.DropOffloadHeader},
 		"checksum end beyond the frame":                    {func(o *frame.Offload) { o.CsumOffset = 5054 - 34 - 1 }, long, frame.DropOffloadHeader},

@@ -84,7 +84,8 @@ func (o Offload) Shifted(n int) Offload {
 // checkOffload checks every field of a header that owes something against the
 // frame it came with, so that nobody downstream has to: the checksum lies
 // behind the MAC header and inside the frame, also after a tag has been pushed
-// or popped; the type is known; the headers of a super-frame are all there.
+// or popped; the type is known; in a super-frame there is room for an IP header,
+// and the whole of TCP's or UDP's.
 // HdrLen becomes what the headers say.
 func (f *Frame) checkOffload() bool {
 	o, b := &f.Offload, f.Bytes
@@ -98,20 +99,24 @@ func (f *Frame) checkOffload() bool {
 		}
 	}
 	sum := uint16(16) // of TCP's checksum field, RFC 9293 3.1
+	ip := 20          // bytes at the least, RFC 791
 	switch o.GSOType {
 	case GSONone:
 		return true
-	case GSOTCPv4, GSOTCPv6, GSOTCPv4 | GSOECN, GSOTCPv6 | GSOECN:
+	case GSOTCPv4, GSOTCPv4 | GSOECN:
+	case GSOTCPv6, GSOTCPv6 | GSOECN:
+		ip = 40 // RFC 8200
 	case GSOUDPL4:
 		sum = 6 // RFC 768
 	default:
 		return false
 	}
-	if o.GSOSize == 0 || o.Flags&FlagNeedsCsum == 0 || o.CsumOffset != sum || int(o.HdrLen) > len(b) {
+	if o.GSOSize == 0 || o.Flags&FlagNeedsCsum == 0 || o.CsumOffset != sum || int(o.HdrLen) > len(b) ||
+		int(o.CsumStart) < f.headerLen()+ip {
 		return false
 	}
 	n := o.headerLen(b)
-	if n == 0 || n > len(b) {
+	if n == 0 || n > len(b) || n > math.MaxUint16-TagLen {
 		return false
 	}
 	o.HdrLen = uint16(n)

@@ -151,7 +151,7 @@ func change(h *netlink.Handle, d *netdev, c *LinkChange, ip []netip.Prefix) (add
 		case errors.Is(err, unix.EACCES) && ip[i].Addr().Is6():
 			return added, &Error{
 				Op: setUpLink, Name: d.Ifname, Why: "cannot set " + what + ": IPv6 is off there", Err: ErrNotSupported,
-				Fix: "set the sysctl net.ipv6.conf.default.disable_ipv6=0 in its network namespace",
+				Fix: "in its network namespace set the sysctl net.ipv6.conf.default.disable_ipv6=0, and net.ipv6.conf." + d.Ifname + ".disable_ipv6=0 if the link was there before",
 			}
 		}
 	}

@@ -63,8 +63,9 @@ func (c *TAPConfig) change() LinkChange {
 
 // OpenTAP makes a TAP and its link as cfg says, and checks that the link has
 // become so. On an error errors.As finds an *Error, a new link is gone, and one
-// that was attached to is put back as SetLink does it, with its addresses. If a TAP of that name is in use by nobody that can be found, OpenTAP waits up
-// to two seconds for its end.
+// that was attached to is put back as SetLink does it. If a TAP of that name is
+// in use by nobody that can be found, OpenTAP waits up to two seconds for its
+// end.
 func OpenTAP(cfg TAPConfig) (*TAP, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -146,7 +147,8 @@ func create(cfg *TAPConfig, target int) (*TAP, error) {
 	if err != nil {
 		return nil, failed(op, cfg.Ifname, "prepare", err)
 	}
-	if there != nil {
+	t.made = there == nil
+	if !t.made {
 		return t, nil // Its owner and group are right, or not ours to change.
 	}
 	if err := t.setOwner(cfg); err != nil {

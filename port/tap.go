@@ -37,6 +37,7 @@ type TAP struct {
 	file *os.File
 	conn syscall.RawConn
 	home nsIdentity // the namespace that the descriptor was opened in
+	made bool       // the link was not there before
 
 	fill  func(fd uintptr) bool // readAll, bound once: a method value is an allocation
 	batch *frame.Batch          // being filled
@@ -108,6 +109,16 @@ func wrap(fd int) (*TAP, error) {
 		return nil, errors.Join(err, t.file.Close())
 	}
 	return t, nil
+}
+
+// Discard is Close for a TAP that nobody came to use: a link that OpenTAP has
+// made goes even if it was to be persistent.
+func (t *TAP) Discard() error {
+	if t.made {
+		// It fails only if the link is gone.
+		_ = unix.IoctlSetInt(t.fd, unix.TUNSETPERSIST, 0)
+	}
+	return t.Close()
 }
 
 // Close ends a waiting ReadBatch and lets go of the TAP: the kernel deletes its

@@ -82,6 +82,8 @@ func (s *Switch) RemoveFDB(mac frame.MAC, vid frame.VID) error {
 
 // FlushFDB removes the learned entries that match and says how many.
 func (s *Switch) FlushFDB(f FDBFilter) (removed int, err error) {
+	s.mu.Lock() // The PortID stays the port's.
+	defer s.mu.Unlock()
 	match, id, err := s.match(f)
 	if err != nil {
 		return 0, err
@@ -92,12 +94,11 @@ func (s *Switch) FlushFDB(f FDBFilter) (removed int, err error) {
 	return s.table.Flush(match), nil
 }
 
-// match turns the filter into a predicate on the table's records.
+// match turns the filter into a predicate on the table's records. The caller
+// holds mu.
 func (s *Switch) match(f FDBFilter) (ok func(fdb.Record) bool, id frame.PortID, err error) {
 	if f.Port != "" {
-		s.mu.Lock()
 		a, err := s.find(f.Port)
-		s.mu.Unlock()
 		if err != nil {
 			return nil, 0, err
 		}
@@ -112,17 +113,17 @@ func (s *Switch) match(f FDBFilter) (ok func(fdb.Record) bool, id frame.PortID, 
 
 // FDB lists the entries that match, in no order.
 func (s *Switch) FDB(f FDBFilter) ([]FDBEntry, error) {
-	match, _, err := s.match(f)
-	if err != nil {
-		return nil, err
-	}
 	s.mu.Lock()
+	match, _, err := s.match(f)
 	names := make(map[frame.PortID]string, len(s.ports))
 	for name, a := range s.ports {
 		names[a.id] = name
 	}
 	unit := int(s.clock.unit.Seconds())
 	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
 
 	entries := []FDBEntry{}
 	for r := range s.table.All(fdb.Tick(s.tick.Load())) {

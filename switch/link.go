@@ -37,7 +37,7 @@ func (s *Switch) open(a *attached) error {
 		err = s.start(a, t, link)
 	}
 	if err != nil {
-		return fmt.Errorf("port %q: %w", a.name, errors.Join(err, t.Close()))
+		return fmt.Errorf("port %q: %w", a.name, errors.Join(err, t.Discard()))
 	}
 	return nil
 }
@@ -155,8 +155,9 @@ func follow(a *attached, link port.Link) config.Port {
 	if link.MTU != a.cfg.MTU {
 		given.MTU = link.MTU
 	}
-	if link.TxQLen != a.cfg.TxQLen {
-		given.TxQLen = link.TxQLen
+	// A length that could not be asked for is left to whoever set it.
+	if n := link.TxQLen; n != a.cfg.TxQLen && n >= 1 && n <= config.MaxTxQLen {
+		given.TxQLen = n
 	}
 	if link.AdminUp != *a.cfg.Up {
 		given.Up = &link.AdminUp
@@ -177,7 +178,7 @@ func setLink(a *attached, next config.Port, link port.Link) (port.Link, error) {
 	if next.MTU != link.MTU {
 		c.MTU = &next.MTU
 	}
-	if next.TxQLen != link.TxQLen {
+	if next.TxQLen != follow(a, link).Resolved().TxQLen {
 		c.TxQLen = &next.TxQLen
 	}
 	if next.MAC != nil && *next.MAC != link.MAC {

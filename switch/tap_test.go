@@ -222,3 +222,34 @@ func TestLinkNamesThatCollideAreRefused(t *testing.T) {
 		t.Errorf("%d ports", n)
 	}
 }
+
+func TestPersistentTAPThatNobodyCameToUseIsGone(t *testing.T) {
+	s := realSwitch(t, false)
+	a, err := s.reserve(config.Port{Name: "kept0", Persistent: true, Owner: "0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s.open(a) == nil {
+		t.Error("a closed switch took a port")
+	}
+	if _, err := net.InterfaceByName("kept0"); err == nil {
+		t.Error("the link of the port that was not added is still there")
+	}
+}
+
+func TestForeignTxQLenIsLeftAlone(t *testing.T) {
+	s := realSwitch(t, false)
+	a := plugHost(t, s, config.Port{Name: "a"})
+	for _, n := range []int{0, 100_001, 7} {
+		a.set(t, func(l netlink.Link) error { return netlink.LinkSetTxQLen(l, n) })
+		if err := s.Set("a", func(p config.Port) (config.Port, error) { p.Learning = new(false); return p, nil }); err != nil {
+			t.Errorf("txqlen %d: %v", n, err)
+		}
+		if p, _, err := s.Port("a"); err != nil || p.Link.TxQLen != n {
+			t.Errorf("txqlen %d became %d, %v", n, p.Link.TxQLen, err)
+		}
+	}
+}

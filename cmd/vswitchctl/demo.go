@@ -108,6 +108,9 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 		failed = errors.Join(failed, ping(out, hosts[p.from], hosts[p.to], p.across))
 	}
 	failed = errors.Join(failed, hop(ctx, out, s, hosts["web"]))
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err := summary(out, s); err != nil {
 		return err
 	}
@@ -171,11 +174,9 @@ func hop(ctx context.Context, out io.Writer, s *vswitch.Switch, h *lab.Host) err
 		if err != nil {
 			return err
 		}
-		for why := range frame.NumDropReasons {
-			if after.Stats.Dropped[why] > before.Stats.Dropped[why] {
-				fmt.Fprintf(out, "  dropped at port %s, reason %s:\n    %s\n", h.Name, why, why.Text())
-				return nil
-			}
+		if why := frame.DropFrameType; after.Stats.Dropped[why] > before.Stats.Dropped[why] {
+			fmt.Fprintf(out, "  dropped at port %s, reason %s:\n    %s\n", h.Name, why, why.Text())
+			return nil
 		}
 		select {
 		case <-ctx.Done():

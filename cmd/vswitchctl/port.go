@@ -144,7 +144,7 @@ func (o *options) printChanged(c *cobra.Command, p control.Port) error {
 func newPortDel(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:               "del NAME",
-		Short:             "Remove a port and its TAP",
+		Short:             "Remove a port, and its TAP unless persistent",
 		ValidArgsFunction: o.portNames,
 	}
 	ifExists := c.Flags().Bool("if-exists", false, "succeed if there is no such port")
