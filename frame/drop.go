@@ -73,9 +73,9 @@ var dropTable = [NumDropReasons]struct{ name, text string }{
 	DropNoMember:        {"no_member", "No other forwarding port is a member of the frame's VLAN."},
 	DropInnerTag:        {"inner_tag", "Sent untagged, the frame would show an inner C-TAG to a port that carries tagged frames, and so change into that tag's VLAN."},
 	DropOversize:        {"oversize", "The frame is longer than the egress port's MTU allows."},
-	DropLinkDown:        {"link_down", "The kernel refused the copy because the egress link is down (EIO)."},
+	DropLinkDown:        {"link_down", "The egress link is down: the kernel says so (EIO), or nobody is connected to the socket."},
 	DropQueueFull:       {"queue_full", "The kernel or the egress port's queue had no room for the copy (EAGAIN, ENOBUFS, ENOMEM)."},
-	DropTransmitError:   {"transmit_error", "The kernel refused the copy (EINVAL or another error)."},
+	DropTransmitError:   {"transmit_error", "The kernel refused the copy (EINVAL or another error), or it is a super-frame whose headers cannot be divided into segments."},
 	DropPortGone:        {"port_gone", "The device behind the egress port is gone (EBADFD)."},
 }
 

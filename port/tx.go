@@ -24,19 +24,9 @@ func (t *TAP) write(o *Out) frame.DropReason {
 	// All that goes in front of the untouched rest of the frame.
 	var front [frame.VnetHdrLen + frame.AddressesLen + frame.TagLen]byte
 	o.Frame.Offload.Shifted(o.Tag.Growth()).Encode(front[:])
-	n, rest := frame.VnetHdrLen, o.Frame.Bytes
-	if o.Tag != TagKeep {
-		n += copy(front[n:], rest[:frame.AddressesLen])
-		rest = rest[frame.AddressesLen:]
-	}
-	if o.Tag == TagPop || o.Tag == TagReplace {
-		rest = rest[frame.TagLen:]
-	}
-	if o.Tag == TagPush || o.Tag == TagReplace {
-		binary.BigEndian.PutUint16(front[n:], frame.TypeCTag)
-		binary.BigEndian.PutUint16(front[n+2:], uint16(o.TCI))
-		n += frame.TagLen
-	}
+	n, skip := o.front(front[frame.VnetHdrLen:])
+	n += frame.VnetHdrLen
+	rest := o.Frame.Bytes[skip:]
 	var iov [2]unix.Iovec
 	iov[0].Base, iov[1].Base = &front[0], unsafe.SliceData(rest)
 	iov[0].SetLen(n)
@@ -47,6 +37,25 @@ func (t *TAP) write(o *Out) frame.DropReason {
 	}
 	runtime.KeepAlive(&front) // The system call knows it as a number only.
 	return reasonOf(errno)
+}
+
+// front renders addresses and tag into to, unless the frame is sent as it is. It
+// returns the length of that and how much of the frame's bytes it stands for.
+func (o *Out) front(to []byte) (n, skip int) {
+	if o.Tag == TagKeep {
+		return 0, 0
+	}
+	n = copy(to, o.Frame.Bytes[:frame.AddressesLen])
+	skip = frame.AddressesLen
+	if o.Tag == TagPop || o.Tag == TagReplace {
+		skip += frame.TagLen
+	}
+	if o.Tag == TagPush || o.Tag == TagReplace {
+		binary.BigEndian.PutUint16(to[n:], frame.TypeCTag)
+		binary.BigEndian.PutUint16(to[n+2:], uint16(o.TCI))
+		n += frame.TagLen
+	}
+	return n, skip
 }
 
 func reasonOf(errno syscall.Errno) frame.DropReason {
