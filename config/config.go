@@ -27,8 +27,11 @@ const (
 	ListenNone      = "none"
 )
 
-// KindTAP is the kind of a port that is attached by a TAP device.
-const KindTAP = "tap"
+// The kinds of ports, by what attaches the station.
+const (
+	KindTAP    = "tap"    // a TAP device
+	KindStream = "stream" // a unix socket with the framing of QEMU's -netdev stream
+)
 
 // Config is a whole configuration.
 type Config struct {
@@ -73,8 +76,12 @@ type Metrics struct {
 // Port is one switch port. The zero value of each field but Name is its default.
 type Port struct {
 	Name string `json:"name"`
-	// Kind is how the port is attached: "tap", also if empty.
+	// Kind is how the port is attached: "stream", or "tap", also if empty.
 	Kind string `json:"kind,omitempty"`
+	// Listen and Dial are the absolute path of a stream's socket: to make, or to
+	// connect to. A stream has one of them, and of the link nothing but an MTU.
+	Listen string `json:"listen,omitempty"`
+	Dial   string `json:"dial,omitempty"`
 
 	// The link behind the port.
 	Ifname     string         `json:"ifname,omitempty"`     // name of the link; empty: the port's name

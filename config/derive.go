@@ -47,9 +47,11 @@ func (p Port) VLANs() Membership {
 // is not set. MAC and Limit may stay nil; the VLANs stay in their form.
 func (p Port) Resolved() Port {
 	p.Kind = cmp.Or(p.Kind, KindTAP)
-	p.Ifname = cmp.Or(p.Ifname, p.Name)
 	p.MTU = cmp.Or(p.MTU, DefaultMTU)
-	p.TxQLen = cmp.Or(p.TxQLen, DefaultTxQLen)
+	if p.Kind == KindTAP {
+		p.Ifname = cmp.Or(p.Ifname, p.Name)
+		p.TxQLen = cmp.Or(p.TxQLen, DefaultTxQLen)
+	}
 	p.Up = orTrue(p.Up)
 	p.FrameTypes = p.VLANs().FrameTypes
 	p.IngressFiltering = orTrue(p.IngressFiltering)

@@ -90,6 +90,10 @@ func TestFullFileSetsEveryField(t *testing.T) {
 			Name: "long", PVID: 7, Tagged: VIDs{{100, 200}}, Untagged: VIDs{{7, 9}}, Isolated: 255,
 		}, {
 			Name: "plain",
+		}, {
+			Name: "vm-of-a-longer-name-than-a-link", Kind: KindStream, Listen: "/run/vswitchd/vm.sock", MTU: 9000,
+		}, {
+			Name: "vm2", Kind: KindStream, Dial: "/run/qemu/vm2.sock",
 		}},
 	}
 	if !reflect.DeepEqual(c, want) {

@@ -25,8 +25,7 @@ func (c *Config) Validate() error {
 
 // validatePorts checks each port and then what must differ between them.
 func (c *Config) validatePorts(ps *Problems) {
-	type link struct{ netns, ifname string }
-	names, links := map[string]int{}, map[link]int{}
+	names, places := map[string]int{}, map[place]int{}
 	aware := c.VLANAware == nil || *c.VLANAware
 	for i, p := range c.Ports {
 		path := fmt.Sprintf("ports[%d]", i)
@@ -46,13 +45,33 @@ func (c *Config) validatePorts(ps *Problems) {
 			continue
 		}
 		names[p.Name] = i
-		l := link{p.Netns, p.Resolved().Ifname}
-		if first, taken := links[l]; taken {
-			ps.add(path+".ifname", fmt.Sprintf("port %s has a link called %s in the same network namespace", quote(c.Ports[first].Name), quote(l.ifname)), "give each link there an ifname of its own")
-			continue
+		key, at := p.place()
+		first, taken := places[at]
+		switch {
+		case at.name == "": // It has a problem already.
+		case !taken:
+			places[at] = i
+		case key == "ifname":
+			ps.add(path+".ifname", fmt.Sprintf("port %s has a link called %s in the same network namespace", quote(c.Ports[first].Name), quote(at.name)), "give each link there an ifname of its own")
+		default:
+			ps.add(path+"."+key, fmt.Sprintf("port %s has the socket %s too", quote(c.Ports[first].Name), quote(at.name)), "give each port a socket of its own")
 		}
-		links[l] = i
 	}
+}
+
+// place is what no two ports can share: the name of a link in its namespace, or
+// the path of a socket, which no link can be called.
+type place struct{ netns, name string }
+
+// place returns it with the key that says so.
+func (p Port) place() (key string, at place) {
+	switch {
+	case p.Resolved().Kind == KindTAP:
+		return "ifname", place{p.Netns, p.Resolved().Ifname}
+	case p.Dial != "":
+		return "dial", place{name: p.Dial}
+	}
+	return "listen", place{name: p.Listen}
 }
 
 func (f FDB) validate(ps *Problems) {
@@ -69,12 +88,17 @@ func (f FDB) validate(ps *Problems) {
 }
 
 func (c Control) validate(ps *Problems) {
+	validateSocket(ps, "control.socket", c.Socket)
+}
+
+// validateSocket checks the path of a unix socket, unless it is empty.
+func validateSocket(ps *Problems, key, path string) {
 	switch {
-	case c.Socket == "":
-	case !filepath.IsAbs(c.Socket):
-		ps.add("control.socket", quote(c.Socket)+" is not an absolute path", "write one such as /run/vswitchd/control.sock")
-	case len(c.Socket) > MaxSocketPath:
-		ps.add("control.socket", fmt.Sprintf("has %d bytes", len(c.Socket)), fmt.Sprintf("write a path of at most %d bytes, the most that a unix socket takes", MaxSocketPath))
+	case path == "":
+	case !filepath.IsAbs(path):
+		ps.add(key, quote(path)+" is not an absolute path", "write one such as /run/vswitchd/NAME.sock")
+	case len(path) > MaxSocketPath:
+		ps.add(key, fmt.Sprintf("has %d bytes", len(path)), fmt.Sprintf("write a path of at most %d bytes, the most that a unix socket takes", MaxSocketPath))
 	}
 }
 

@@ -21,8 +21,16 @@ func (p Port) Validate(vlanAware bool) error { return p.problems(vlanAware).err(
 func (p Port) problems(vlanAware bool) Problems {
 	var ps Problems
 	p.validateNames(&ps)
-	p.validateLink(&ps)
-	p.validateIP(&ps)
+	p.validateMTU(&ps)
+	switch k := p.Resolved().Kind; k {
+	case KindTAP:
+		p.validateTAP(&ps)
+		p.validateIP(&ps)
+	case KindStream:
+		p.validateStream(&ps)
+	default:
+		ps.add("kind", quote(k)+" is not a kind of port", "write "+KindTAP+" or "+KindStream+", or leave it out")
+	}
 	if vlanAware {
 		p.validateVLANs(&ps)
 	} else {
@@ -40,14 +48,6 @@ func (p Port) validateNames(ps *Problems) {
 		ps.add("name", "is missing", "give the port a name")
 	case !portName.MatchString(p.Name):
 		ps.add("name", quote(p.Name)+" is not a port name", fmt.Sprintf("write 1 to %d letters, digits, dots, hyphens and underscores, the first a letter or digit", MaxPortName))
-	case p.Ifname == "" && len(p.Name) > MaxIfname:
-		ps.add("name", fmt.Sprintf("%s has %d bytes and would be the link's name too, for which Linux allows %d", p.Name, len(p.Name), MaxIfname), "write an ifname, or a shorter name")
-	}
-	if p.Ifname != "" && !validIfname(p.Ifname) {
-		ps.add("ifname", quote(p.Ifname)+" is not a name that a link can have", fmt.Sprintf("write 1 to %d bytes without / : %% and spaces, and neither . nor ..", MaxIfname))
-	}
-	if k := p.Resolved().Kind; k != KindTAP {
-		ps.add("kind", quote(k)+" is not a kind of port", "write "+KindTAP+", or leave it out")
 	}
 }
 
@@ -61,16 +61,28 @@ func validIfname(s string) bool {
 // minMTU6 is the smallest MTU of a link with IPv6, in bytes (RFC 8200 clause 5).
 const minMTU6 = 1280
 
-func (p Port) validateLink(ps *Problems) {
-	if p.MAC != nil && (p.MAC.IsGroup() || p.MAC.IsZero()) {
-		ps.add("mac", p.MAC.String()+" is not the address of a station", "write a unicast address such as 02:00:5e:10:00:01, whose first octet is even")
-	}
+func (p Port) validateMTU(ps *Problems) {
 	if p.MTU != 0 && (p.MTU < frame.MinMTU || p.MTU > frame.MaxMTU) {
 		ps.add("mtu", fmt.Sprintf("is %d", p.MTU), fmt.Sprintf("write %d to %d bytes", frame.MinMTU, frame.MaxMTU))
 	}
 	six := func(ip netip.Prefix) bool { return ip.Addr().Is6() }
 	if p.MTU >= frame.MinMTU && p.MTU < minMTU6 && slices.ContainsFunc(p.IP, six) {
 		ps.add("mtu", fmt.Sprintf("is %d, too small for the IPv6 address", p.MTU), fmt.Sprintf("write %d bytes or more", minMTU6))
+	}
+}
+
+func (p Port) validateTAP(ps *Problems) {
+	if key := p.firstKey("listen", "dial"); key != "" {
+		ps.add(key, "a TAP has no socket", "leave it out, or write kind: "+KindStream)
+	}
+	if p.Ifname == "" && portName.MatchString(p.Name) && len(p.Name) > MaxIfname {
+		ps.add("name", fmt.Sprintf("%s has %d bytes and would be the link's name too, for which Linux allows %d", p.Name, len(p.Name), MaxIfname), "write an ifname, or a shorter name")
+	}
+	if p.Ifname != "" && !validIfname(p.Ifname) {
+		ps.add("ifname", quote(p.Ifname)+" is not a name that a link can have", fmt.Sprintf("write 1 to %d bytes without / : %% and spaces, and neither . nor ..", MaxIfname))
+	}
+	if p.MAC != nil && (p.MAC.IsGroup() || p.MAC.IsZero()) {
+		ps.add("mac", p.MAC.String()+" is not the address of a station", "write a unicast address such as 02:00:5e:10:00:01, whose first octet is even")
 	}
 	if p.TxQLen < 0 || p.TxQLen > MaxTxQLen {
 		ps.add("txqlen", fmt.Sprintf("is %d", p.TxQLen), fmt.Sprintf("write 1 to %d frames", MaxTxQLen))
@@ -81,6 +93,20 @@ func (p Port) validateLink(ps *Problems) {
 	if p.Persistent && p.Netns != "" {
 		ps.add("persistent", "and netns exclude each other: the link would end with its namespace", "leave one of them out")
 	}
+}
+
+func (p Port) validateStream(ps *Problems) {
+	v := reflect.ValueOf(p)
+	for _, key := range []string{"ifname", "netns", "mac", "txqlen", "up", "ip", "persistent", "owner", "group"} {
+		if !v.Field(indexOf(v.Type(), key)).IsZero() {
+			ps.add(key, "a stream is a socket, not a link of the kernel", "leave it out")
+		}
+	}
+	if (p.Listen == "") == (p.Dial == "") {
+		ps.add("listen", "a stream has one socket, either to listen at or to dial", "write listen: with the path of a socket to make, or dial: with the path of one to connect to")
+	}
+	validateSocket(ps, "listen", p.Listen)
+	validateSocket(ps, "dial", p.Dial)
 }
 
 func (p Port) validateIP(ps *Problems) {

@@ -54,6 +54,10 @@ func TestResolvedFillsWhatIsNotSet(t *testing.T) {
 	if got := set.Resolved(); !reflect.DeepEqual(got, set) {
 		t.Errorf("got %+v, want %+v", got, set)
 	}
+	stream := Port{Name: "a", Kind: KindStream}.Resolved()
+	if stream.Ifname != "" || stream.TxQLen != 0 || stream.MTU != 1500 {
+		t.Errorf("stream: got %+v", stream)
+	}
 	if got := (FDB{}).Resolved(); *got.Ageing != 300 || got.Capacity != 16384 || *got.Limit != 16384 {
 		t.Errorf("FDB: got %+v", got)
 	}

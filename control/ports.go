@@ -103,7 +103,23 @@ func portOf(p *vswitch.PortInfo) Port {
 	if p.Link.NSID != port.OwnNSID {
 		out.NSID = &p.Link.NSID
 	}
+	if p.Stream != nil {
+		out.Stream = streamOf(p.Stream)
+	}
 	return out
+}
+
+func streamOf(i *port.StreamInfo) *Stream {
+	s := &Stream{Connected: i.Connected, Connections: i.Connections, Refused: i.Refused, Lost: i.Lost, Ended: map[string]uint64{}}
+	for why, n := range i.Ended {
+		if n != 0 {
+			s.Ended[port.End(why).String()] = n
+		}
+	}
+	if i.Failure != nil {
+		s.Failure = i.Failure.Error()
+	}
+	return s
 }
 
 func linkFlags(l port.Link) []string {

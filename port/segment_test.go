@@ -3,6 +3,7 @@ package port
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -158,7 +159,7 @@ func dissect(b []byte) (d dissected, err error) {
 			return d, fmt.Errorf("UDP length %d of %d", got, len(l4))
 		}
 		if l4[6]|l4[7] == 0 {
-			return d, fmt.Errorf("UDP says that it has no checksum")
+			return d, errors.New("UDP says that it has no checksum")
 		}
 		d.data = l4[8:]
 		return d, nil

@@ -23,23 +23,59 @@ func (s *Switch) Add(c config.Port) error {
 	return nil
 }
 
+// device is a port behind which there is something with a state of its own.
+type device interface {
+	port.Port
+	Link() (port.Link, error)
+	SetLink(port.LinkChange) error
+	ReceiveErrors() uint64
+}
+
+// reporter is a device that tells by itself when its link goes up or down.
+type reporter interface {
+	// Start begins that, with the link down. It does not call report itself.
+	Start(report func(port.Link))
+}
+
 func (s *Switch) open(a *attached) error {
-	tc, err := tapConfig(a.cfg)
+	d, err := openers[a.cfg.Kind](a.cfg)
 	if err != nil {
 		return fmt.Errorf("port %q: %w", a.name, err)
 	}
-	t, err := port.OpenTAP(tc)
-	if err != nil {
-		return fmt.Errorf("port %q: %w", a.name, err)
-	}
-	link, err := t.Link()
+	link, err := d.Link()
 	if err == nil {
-		err = s.start(a, t, link)
+		err = s.start(a, d, link)
 	}
 	if err != nil {
-		return fmt.Errorf("port %q: %w", a.name, errors.Join(err, t.Discard()))
+		return fmt.Errorf("port %q: %w", a.name, errors.Join(err, discard(d)))
 	}
 	return nil
+}
+
+// openers make the device of a port, by kind.
+var openers = map[string]func(config.Port) (device, error){
+	config.KindTAP:    openTAP,
+	config.KindStream: openStream,
+}
+
+func openTAP(c config.Port) (device, error) {
+	tc, err := tapConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	return port.OpenTAP(tc)
+}
+
+func openStream(c config.Port) (device, error) {
+	return port.OpenStream(port.StreamConfig{Listen: c.Listen, Dial: c.Dial, MTU: c.MTU})
+}
+
+// discard gives back a device that was opened for nothing.
+func discard(d device) error {
+	if t, ok := d.(*port.TAP); ok {
+		return t.Discard()
+	}
+	return d.Close()
 }
 
 // Set changes a port to what change makes of the configuration it was given,
@@ -122,6 +158,8 @@ func unchangeable(old, next config.Port) error {
 		key     string
 		changed bool
 	}{
+		{"listen", old.Listen != next.Listen},
+		{"dial", old.Dial != next.Dial},
 		{"ifname", old.Ifname != next.Ifname},
 		{"netns", old.Netns != next.Netns},
 		{"ip", !slices.Equal(old.IP, next.IP)},
@@ -138,8 +176,8 @@ func unchangeable(old, next config.Port) error {
 
 // currentLink asks for the state of the link behind a.
 func currentLink(a *attached) (port.Link, error) {
-	if t, ok := a.port.(*port.TAP); ok {
-		return t.Link()
+	if d, ok := a.port.(device); ok {
+		return d.Link()
 	}
 	return a.link, nil
 }
@@ -149,7 +187,7 @@ func currentLink(a *attached) (port.Link, error) {
 // one that asks for the old value does not pass for done.
 func follow(a *attached, link port.Link) config.Port {
 	given := a.given
-	if _, ok := a.port.(*port.TAP); !ok {
+	if _, ok := a.port.(device); !ok {
 		return given
 	}
 	if link.MTU != a.cfg.MTU {
@@ -170,7 +208,7 @@ func follow(a *attached, link port.Link) config.Port {
 
 // setLink applies the link's part of a change and returns the link's new state.
 func setLink(a *attached, next config.Port, link port.Link) (port.Link, error) {
-	t, ok := a.port.(*port.TAP)
+	d, ok := a.port.(device)
 	if !ok {
 		return link, nil
 	}
@@ -190,15 +228,19 @@ func setLink(a *attached, next config.Port, link port.Link) (port.Link, error) {
 	if c == (port.LinkChange{}) {
 		return link, nil
 	}
-	if err := t.SetLink(c); err != nil {
+	if err := d.SetLink(c); err != nil {
 		return link, err
 	}
-	return t.Link()
+	return d.Link()
 }
 
-// watch has the monitor report changes of the port's link, if it has one. The
-// caller holds mu.
+// watch has changes of the port's link reported, by the port itself or, of a
+// TAP, by the monitor. The caller holds mu.
 func (s *Switch) watch(a *attached) error {
+	if r, ok := a.port.(reporter); ok {
+		r.Start(func(link port.Link) { s.reported(a, link) })
+		return nil
+	}
 	t, ok := a.port.(*port.TAP)
 	if !ok {
 		return nil
@@ -220,6 +262,15 @@ func (s *Switch) unwatch(a *attached) {
 	if t, ok := a.port.(*port.TAP); ok {
 		delete(s.byTAP, t)
 		s.monitor.Remove(t)
+	}
+}
+
+// reported is a port's own report of its link, one at a time and in order.
+func (s *Switch) reported(a *attached, link port.Link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !a.leaving {
+		s.update(a, link)
 	}
 }
 

@@ -22,6 +22,7 @@ type PortInfo struct {
 	Stats   PortStats
 	// ReceiveErrors counts reads from the device that failed.
 	ReceiveErrors uint64
+	Stream        *port.StreamInfo // nil unless it is one
 }
 
 // Ports lists the ports by name. It asks the kernel about each link, which
@@ -66,12 +67,15 @@ func (s *Switch) info(a *attached) PortInfo {
 	s.mu.Unlock()
 	i.Stats = a.counters.load()
 	i.Learned = s.table.PortCount(a.id)
-	if t, ok := a.port.(*port.TAP); ok {
-		i.ReceiveErrors = t.ReceiveErrors()
+	if d, ok := a.port.(device); ok {
+		i.ReceiveErrors = d.ReceiveErrors()
 		// A link that cannot be asked keeps its last state.
-		if now, err := t.Link(); err == nil {
+		if now, err := d.Link(); err == nil {
 			i.Link = now
 		}
+	}
+	if st, ok := a.port.(*port.Stream); ok {
+		i.Stream = new(st.Info())
 	}
 	i.Stats.Dropped[frame.DropKernelQueue] = a.kernelDrops(i.Link)
 	i.State = i.Config.State

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -56,7 +58,7 @@ func newPortShow(o *options) *cobra.Command {
 func newPortAdd(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "add NAME",
-		Short: "Add a port: make its TAP and attach it",
+		Short: "Add a port: make its TAP or socket and attach it",
 	}
 	mayExist := c.Flags().Bool("may-exist", false, "succeed if there is a port of that name, and leave it as it is")
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -144,7 +146,7 @@ func (o *options) printChanged(c *cobra.Command, p control.Port) error {
 func newPortDel(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:               "del NAME",
-		Short:             "Remove a port, and its TAP unless persistent",
+		Short:             "Remove a port, and its socket or, unless persistent, its TAP",
 		ValidArgsFunction: o.portNames,
 	}
 	ifExists := c.Flags().Bool("if-exists", false, "succeed if there is no such port")
@@ -169,7 +171,7 @@ func writePorts(w io.Writer, ports []control.Port) {
 	fmt.Fprintln(w, "NAME\tINDEX\tIFNAME\tNETNS\tLINK\tSTATE\tMTU\tVLANS\tADDRESSES")
 	for _, p := range ports {
 		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%d\t%s\t%d\n",
-			p.Name, p.Index, p.Ifname, or(p.Netns, "-"), upDown(p.Up), p.State, p.MTU, vlansText(p.Config), p.Learned)
+			p.Name, p.Index, or(p.Ifname, "-"), or(p.Netns, "-"), upDown(p.Up), p.State, p.MTU, vlansText(p.Config), p.Learned)
 	}
 }
 
@@ -178,11 +180,17 @@ func writePort(w io.Writer, p *control.Port) {
 	row("name", p.Name)
 	row("index", strconv.Itoa(p.Index))
 	row("kind", p.Kind)
-	row("link", fmt.Sprintf("%s, index %d, %s <%s>", p.Ifname, p.Ifindex, upDown(p.Up), strings.Join(p.Flags, ",")))
-	row("netns", netnsText(p))
-	row("MAC address", p.MAC.String())
+	if p.Stream != nil {
+		writeStream(row, p)
+	} else {
+		row("link", fmt.Sprintf("%s, index %d, %s <%s>", p.Ifname, p.Ifindex, upDown(p.Up), strings.Join(p.Flags, ",")))
+		row("netns", netnsText(p))
+		row("MAC address", p.MAC.String())
+	}
 	row("MTU", strconv.Itoa(p.MTU))
-	row("txqlen", strconv.Itoa(p.TxQLen))
+	if p.Stream == nil {
+		row("txqlen", strconv.Itoa(p.TxQLen))
+	}
 	row("state", string(p.State))
 	row("VLANs", vlansText(p.Config))
 	row("frame types", string(p.Config.FrameTypes))
@@ -199,6 +207,24 @@ func writePort(w io.Writer, p *control.Port) {
 		fmt.Fprintln(w)
 		writeStats(w, []control.PortStats{*p.Stats})
 	}
+}
+
+func writeStream(row func(name, value string), p *control.Port) {
+	s := p.Stream
+	if p.Config.Listen != "" {
+		row("listens at", p.Config.Listen)
+	} else {
+		row("dials", p.Config.Dial)
+	}
+	row("link", upDown(p.Up))
+	row("connections", fmt.Sprintf("%d, %d refused", s.Connections, s.Refused))
+	var ended []string
+	for _, why := range slices.Sorted(maps.Keys(s.Ended)) {
+		ended = append(ended, fmt.Sprintf("%s %d", why, s.Ended[why]))
+	}
+	row("ended", strings.Join(ended, ", "))
+	row("frames lost", strconv.FormatUint(s.Lost, 10))
+	row("failure", s.Failure)
 }
 
 // netnsText says where the link was put, and what has become of that if it can
