@@ -3,7 +3,9 @@ package control
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -78,6 +80,36 @@ func TestErrorsOfPortsSayWhatAndWhichKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCode(t, r.RemovePort(ctx, "b"), CodeNotFound, `"b"`)
+}
+
+func TestStreamPortShowsItsConnections(t *testing.T) {
+	r := newRig(t)
+	socket := socketPath(t)
+	p, err := r.AddPort(t.Context(), config.Port{Name: "vm", Kind: config.KindStream, Listen: socket, Access: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Kind != "stream" || p.Up || p.State != config.StateDiscarding || p.MTU != 1500 || p.Device != nil || p.Stream == nil || p.Stream.Connected {
+		t.Errorf("got %+v", p)
+	}
+	c, err := net.Dial("unix", socket)
+	if err == nil {
+		_, err = c.Write([]byte{0, 0, 0, 1})
+	}
+	if err == nil {
+		_, err = io.ReadAll(c)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err = r.Port(t.Context(), "vm"); err != nil {
+		t.Fatal(err)
+	}
+	if s := p.Stream; s.Connections != 1 || s.Ended["too_short"] != 1 || p.Stats.ReceiveErrors != 1 {
+		t.Errorf("got %+v", s)
+	}
+	_, err = r.AddPort(t.Context(), config.Port{Name: "vm2", Kind: config.KindStream, Listen: socket})
+	wantCode(t, err, CodeConflict, socket, "another program listens")
 }
 
 func TestEntriesAreAddedListedAndRemoved(t *testing.T) {

@@ -22,8 +22,8 @@ type Receiver interface {
 
 // A Transmitter gives frames out to the port's station.
 type Transmitter interface {
-	// Transmit offers each frame, in order, to the kernel before it returns,
-	// and never waits for room. It sets the Reason of every Out: Keep for a
+	// Transmit offers each frame, in order, to the kernel or a queue of the port's
+	// own before it returns, and never waits for room. It sets the Reason of every Out: Keep for a
 	// frame taken, else why not. Safe for concurrent use, also with ReadBatch;
 	// not after Close.
 	Transmit(out []Out)

@@ -25,7 +25,12 @@ type link struct {
 
 func socketPath(t *testing.T) string {
 	t.Helper()
-	return filepath.Join(t.TempDir(), "s")
+	dir, err := os.MkdirTemp("", "vsw") // A socket's path must be short.
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return filepath.Join(dir, "s")
 }
 
 func listening(t *testing.T) *link {

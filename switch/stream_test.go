@@ -23,7 +23,7 @@ type vm struct {
 // plugVM adds the port and connects to it.
 func plugVM(t *testing.T, r *rig, p config.Port) vm {
 	t.Helper()
-	p.Kind, p.Listen = config.KindStream, filepath.Join(t.TempDir(), "s")
+	p.Kind, p.Listen = config.KindStream, socketPath(t)
 	if err := r.Add(p); err != nil {
 		t.Fatal(err)
 	}
@@ -179,4 +179,14 @@ func TestRemovedStreamPortLeavesNoSocket(t *testing.T) {
 	if _, err := os.Lstat(info.Config.Listen); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
+}
+
+func socketPath(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "vsw") // A socket's path must be short.
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return filepath.Join(dir, "s")
 }

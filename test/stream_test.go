@@ -26,7 +26,7 @@ func TestStationInAnotherLanguageAnswersThroughAStreamPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	ns, socket := nettest.New(t), filepath.Join(t.TempDir(), "s")
+	ns, socket := nettest.New(t), socketPath(t)
 	for _, p := range []config.Port{
 		{Name: "host", Netns: ns.Path(), Ifname: "eth0", Access: 10},
 		{Name: "vm", Kind: config.KindStream, Listen: socket, Access: 10},
@@ -81,4 +81,14 @@ func exchange(t *testing.T, s *vswitch.Switch, host *nettest.Station, ask, answe
 			return
 		}
 	}
+}
+
+func socketPath(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "vsw") // A socket's path must be short.
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return filepath.Join(dir, "s")
 }

@@ -93,7 +93,16 @@ func samples() map[string]any {
 	web.Stats = &stats
 	db := port("db", config.Port{Access: 10, Netns: "blue"})
 	db.Up, db.State, db.Flags = false, config.StateDiscarding, nil
+	vm := control.Port{
+		Name: "vm", Index: 2, Kind: "stream", MTU: 1500, Flags: []string{"UP"}, State: config.StateDiscarding,
+		Config: config.Port{Name: "vm", Kind: "stream", Dial: "/run/vm.sock", Access: 10}.Resolved(),
+		Stream: &control.Stream{
+			Connections: 4, Refused: 1, Ended: map[string]uint64{"too_long": 1, "closed": 3}, Lost: 7,
+			Failure: "connect: connection refused",
+		},
+	}
 	return map[string]any{
+		"GET /v1/ports/vm": vm,
 		"GET /v1/status": control.Status{
 			Version: "v1.2.3", PID: 4711, Uptime: 3723.4, VLANAware: true, Ports: 2, PortsUp: 1, Metrics: "127.0.0.1:9876",
 			FDB: control.FDBInfo{Capacity: 16384, Limit: new(100), Ageing: 300, Dynamic: 3, Static: 1, Learned: 5, Aged: 2},
