@@ -340,9 +340,7 @@ func TestSuperFrameWithWrongHeadersIsRefused(t *testing.T) {
 	} {
 		f := super{payload: 3000, gso: 1000}.build()
 		spoil(f)
-		if why := f.Parse(); why != frame.Keep {
-			t.Errorf("%s: does not parse: %v", name, why)
-		}
+		f.Parse() // It refuses some of them already.
 		if _, why := piecesOf(&Out{Frame: f}); why != frame.DropTransmitError {
 			t.Errorf("%s: got %v", name, why)
 		}
