@@ -20,6 +20,7 @@ const (
 	DefaultMTU      = 1500      // bytes
 	DefaultTxQLen   = 1000      // frames
 	MaxTxQLen       = 100_000   // frames
+	MaxStatic       = 16_384    // static entries in a configuration
 	MaxPortName     = 32        // bytes
 	MaxIfname       = 15        // bytes, IFNAMSIZ-1 (linux/if.h)
 	MaxSocketPath   = 107       // bytes, sun_path without its NUL (unix(7))
@@ -55,6 +56,18 @@ type FDB struct {
 	Capacity int `json:"capacity,omitempty"`
 	// Limit is the most learned addresses; nil is only limited by Capacity.
 	Limit *int `json:"limit,omitempty"`
+	// Static are the entries that are not learned, at most MaxStatic.
+	Static []StaticEntry `json:"static,omitempty"`
+}
+
+// StaticEntry is an FDB entry that neither moves nor ages: a station behind a
+// port, or with Blackhole instead of Port one that gets no frames.
+type StaticEntry struct {
+	MAC frame.MAC `json:"mac"`
+	// VLAN is 0 where the switch is not VLAN aware.
+	VLAN      frame.VID `json:"vlan,omitempty"`
+	Port      string    `json:"port,omitempty"`
+	Blackhole bool      `json:"blackhole,omitempty"`
 }
 
 // Control configures the control socket.

@@ -39,12 +39,12 @@ func writeField(b *bytes.Buffer, field reflect.Value, indent string) error {
 		b.WriteByte('\n')
 		return writeMapping(b, field, indent)
 	}
-	if ports, ok := reflect.TypeAssert[[]Port](field); ok {
+	if isMappings(field.Type()) {
 		b.WriteByte('\n')
-		for i := range ports {
+		for i := range field.Len() {
 			start := b.Len()
 			if err := writeMapping(b, field.Index(i), indent+"  "); err != nil {
-				return fmt.Errorf("%s: %w", ports[i].Name, err)
+				return fmt.Errorf("[%d]: %w", i, err)
 			}
 			if b.Len() > start {
 				b.Bytes()[start+len(indent)] = '-'

@@ -23,6 +23,16 @@ const MaxFile = 4 << 20
 
 // Load reads and validates a configuration file; see Parse.
 func Load(path string) (*Config, error) {
+	data, err := Read(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, data)
+}
+
+// Read reads a configuration file for Parse, as far as one may be long and one
+// byte more.
+func Read(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
@@ -32,7 +42,7 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
 	}
-	return Parse(path, data)
+	return data, nil
 }
 
 // Parse reads a configuration in YAML strictly and validates it. The error
@@ -127,8 +137,8 @@ func (r *reader) value(n ast.Node, path string, into reflect.Value) {
 		into.SetZero()
 	case mapping:
 		r.mapping(n, path, into)
-	case into.Type() == reflect.TypeFor[[]Port]():
-		r.ports(n, path, into)
+	case isMappings(into.Type()):
+		r.mappings(n, path, into)
 	default:
 		r.leaf(n, path, into)
 	}
@@ -164,19 +174,23 @@ func (r *reader) pair(pair *ast.MappingValueNode, path string, into reflect.Valu
 	r.value(pair.Value, child, into.Field(i))
 }
 
-func (r *reader) ports(n ast.Node, path string, into reflect.Value) {
+func (r *reader) mappings(n ast.Node, path string, into reflect.Value) {
 	list, ok := n.(*ast.SequenceNode)
 	if !ok {
-		r.problems.add(path, "is not a list", "write each port below it, with - in front")
+		what := "entry"
+		if path == "ports" {
+			what = "port"
+		}
+		r.problems.add(path, "is not a list", "write each "+what+" below it, with - in front")
 		return
 	}
-	ports := make([]Port, len(list.Values))
+	all := reflect.MakeSlice(into.Type(), len(list.Values), len(list.Values))
 	for i, e := range list.Values {
 		child := fmt.Sprintf("%s[%d]", path, i)
 		r.at[child] = start(e)
-		r.mapping(e, child, reflect.ValueOf(&ports[i]).Elem())
+		r.mapping(e, child, all.Index(i))
 	}
-	into.Set(reflect.ValueOf(ports))
+	into.Set(all)
 }
 
 // leaf reads a scalar or a list of scalars, by way of JSON.

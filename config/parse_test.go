@@ -69,9 +69,12 @@ func TestFullFileSetsEveryField(t *testing.T) {
 	want := &Config{
 		VLANAware:       new(true),
 		ForwardReserved: 1<<0x0e | 1<<0x04,
-		FDB:             FDB{Ageing: new(0), Capacity: 2048, Limit: new(100)},
-		Control:         Control{Socket: "/run/vswitchd/control.sock", Group: "1000"},
-		Metrics:         Metrics{Listen: "[::1]:9876", WebConfig: "/etc/vswitchd/web.yml"},
+		FDB: FDB{Ageing: new(0), Capacity: 2048, Limit: new(100), Static: []StaticEntry{
+			{MAC: frame.MAC{2, 0, 0x5e, 0x10, 0, 2}, VLAN: 10, Port: "web"},
+			{MAC: frame.MAC{2, 0, 0x5e, 0x10, 0, 2}, VLAN: 11, Blackhole: true},
+		}},
+		Control: Control{Socket: "/run/vswitchd/control.sock", Group: "1000"},
+		Metrics: Metrics{Listen: "[::1]:9876", WebConfig: "/etc/vswitchd/web.yml"},
 		Ports: []Port{{
 			Name: "web", Kind: "tap", Ifname: "eth0", Netns: "web",
 			MAC: &frame.MAC{2, 0, 0x5e, 0x10, 0, 1}, MTU: 9000, TxQLen: 500, Up: new(false),

@@ -20,7 +20,56 @@ func (c *Config) Validate() error {
 	c.Control.validate(&ps)
 	c.Metrics.validate(&ps)
 	c.validatePorts(&ps)
+	c.validateStatic(&ps)
 	return ps.err()
+}
+
+// validateStatic checks the static entries by themselves and against the ports.
+func (c *Config) validateStatic(ps *Problems) {
+	if n := len(c.FDB.Static); n > MaxStatic || n > max(c.FDB.Resolved().Capacity, MinCapacity) {
+		ps.add("fdb.static", fmt.Sprintf("has %d entries", n), fmt.Sprintf("write at most %d, and no more than fdb.capacity", MaxStatic))
+		return
+	}
+	ports := make(map[string]*Port, len(c.Ports))
+	for i := range c.Ports {
+		ports[c.Ports[i].Name] = &c.Ports[i]
+	}
+	aware := c.VLANAware == nil || *c.VLANAware
+	type key struct {
+		vid frame.VID
+		mac frame.MAC
+	}
+	seen := map[key]int{}
+	for i, e := range c.FDB.Static {
+		path := fmt.Sprintf("fdb.static[%d]", i)
+		e.validate(ps, path, aware, ports[e.Port])
+		if first, taken := seen[key{e.VLAN, e.MAC}]; taken {
+			ps.add(path+".mac", fmt.Sprintf("fdb.static[%d] is about %v in the same VLAN too", first, e.MAC), "keep one of the two")
+			continue
+		}
+		seen[key{e.VLAN, e.MAC}] = i
+	}
+}
+
+// validate checks an entry; p is the port that it names, nil if there is none.
+func (e *StaticEntry) validate(ps *Problems, path string, aware bool, p *Port) {
+	if e.MAC.IsGroup() || e.MAC.IsZero() {
+		ps.add(path+".mac", e.MAC.String()+" is not the address of a station", "write a unicast address such as 02:00:5e:10:00:01, whose first octet is even")
+	}
+	switch {
+	case !aware && e.VLAN != 0:
+		ps.add(path+".vlan", "the switch is not VLAN aware: its entries have no VLAN", "leave it out, or write vlan_aware: true")
+	case aware && !e.VLAN.Valid():
+		ps.add(path+".vlan", fmt.Sprintf("is %d", e.VLAN), "write the VLAN of the station, from 1 to 4094")
+	}
+	switch {
+	case e.Blackhole == (e.Port != ""):
+		ps.add(path+".port", "an entry has either a port or blackhole: true", "write one of them")
+	case e.Port != "" && p == nil:
+		ps.add(path+".port", "there is no port "+quote(e.Port), "name one of the ports")
+	case p != nil && aware && e.VLAN.Valid() && !p.VLANs().Member.Contains(e.VLAN):
+		ps.add(path+".port", fmt.Sprintf("port %s is not a member of VLAN %d, so the entry could never be used", quote(e.Port), e.VLAN), "make the port a member, or leave the entry out")
+	}
 }
 
 // validatePorts checks each port and then what must differ between them.

@@ -130,6 +130,13 @@ var keysOf = map[reflect.Type][]string{
 	reflect.TypeFor[Control](): jsonKeys(reflect.TypeFor[Control]()),
 	reflect.TypeFor[Metrics](): jsonKeys(reflect.TypeFor[Metrics]()),
 	reflect.TypeFor[Port]():    jsonKeys(reflect.TypeFor[Port]()),
+
+	reflect.TypeFor[StaticEntry](): jsonKeys(reflect.TypeFor[StaticEntry]()),
+}
+
+// isMappings reports whether a field of the type is a list of mappings.
+func isMappings(t reflect.Type) bool {
+	return t.Kind() == reflect.Slice && keysOf[t.Elem()] != nil
 }
 
 func jsonKeys(t reflect.Type) []string {

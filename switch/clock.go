@@ -103,9 +103,14 @@ func (s *Switch) SetFDB(f FDBSettings) error {
 	defer s.mu.Unlock()
 	if f.Ageing != nil {
 		s.setAgeing(*f.Ageing)
+		s.settings.Ageing = new(*f.Ageing)
 	}
 	if f.Limit != nil {
 		s.table.SetLimit(*f.Limit)
+		s.settings.Limit = new(*f.Limit)
+		if *f.Limit < 0 {
+			s.settings.Limit = nil
+		}
 	}
 	return nil
 }

@@ -160,6 +160,7 @@ func unchangeable(old, next config.Port) error {
 	}{
 		{"listen", old.Listen != next.Listen},
 		{"dial", old.Dial != next.Dial},
+		{"kind", old.Kind != next.Kind},
 		{"ifname", old.Ifname != next.Ifname},
 		{"netns", old.Netns != next.Netns},
 		{"ip", !slices.Equal(old.IP, next.IP)},

@@ -33,6 +33,7 @@ type Switch struct {
 	mu       sync.Mutex // guards all below, and publishing to live
 	notify   func(Event)
 	reserved config.Reserved
+	settings config.FDB // as asked for, without the entries
 	clock    clock
 	ports    map[string]*attached
 	byTAP    map[*port.TAP]*attached
@@ -62,7 +63,7 @@ type attached struct {
 }
 
 // New makes a switch without ports. c must be valid; its Ports are the
-// caller's to Add.
+// caller's to Add, and then its static entries to AddFDB.
 func New(c *config.Config, o Options) (*Switch, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -76,6 +77,7 @@ func New(c *config.Config, o Options) (*Switch, error) {
 		table:     fdb.New(capacity),
 		notify:    o.Notify,
 		reserved:  c.ForwardReserved,
+		settings:  config.FDB{Ageing: c.FDB.Ageing, Capacity: c.FDB.Capacity, Limit: c.FDB.Limit},
 		ports:     map[string]*attached{},
 		byTAP:     map[*port.TAP]*attached{},
 		stop:      make(chan struct{}),

@@ -1,0 +1,57 @@
+package vswitch
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/vswitchd/vswitchd/config"
+	"github.com/vswitchd/vswitchd/fdb"
+	"github.com/vswitchd/vswitchd/frame"
+)
+
+// Running returns the configuration in force, valid and without what the switch
+// knows nothing of: Control and Metrics are empty. Ports are as they were given,
+// sorted by name; one that is being added or removed is not among them. The
+// caller must not change what it refers to.
+func (s *Switch) Running() *config.Config {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := &config.Config{VLANAware: new(s.vlanAware), ForwardReserved: s.reserved, FDB: s.settings}
+	ports := make(map[frame.PortID]*attached, len(s.ports))
+	for _, a := range s.ports {
+		if !a.leaving {
+			ports[a.id] = a
+			c.Ports = append(c.Ports, a.given)
+		}
+	}
+	slices.SortFunc(c.Ports, func(p, q config.Port) int { return cmp.Compare(p.Name, q.Name) })
+	c.FDB.Static = s.static(ports)
+	return c
+}
+
+// static lists the static entries by VLAN and address. Those in a VLAN that
+// their port has left are of no use until it comes back, and left out. The
+// caller holds mu.
+func (s *Switch) static(ports map[frame.PortID]*attached) []config.StaticEntry {
+	if st := s.table.Stats(); st.Static+st.Blackhole == 0 {
+		return nil
+	}
+	var entries []config.StaticEntry
+	for r := range s.table.All(fdb.Tick(s.tick.Load())) {
+		e := config.StaticEntry{MAC: r.Key.MAC(), VLAN: r.Key.VID()}
+		a := ports[r.Port]
+		switch {
+		case r.Kind == fdb.Blackhole:
+			e.Blackhole = true
+		case r.Kind == fdb.Dynamic, a == nil, s.vlanAware && !a.cfg.VLANs().Member.Contains(e.VLAN):
+			continue
+		default:
+			e.Port = a.name
+		}
+		entries = append(entries, e)
+	}
+	slices.SortFunc(entries, func(a, b config.StaticEntry) int {
+		return cmp.Or(cmp.Compare(a.VLAN, b.VLAN), cmp.Compare(a.MAC.Uint64(), b.MAC.Uint64()))
+	})
+	return entries
+}
