@@ -10,8 +10,10 @@
 //	DELETE /v1/fdb?mac=&vlan=        POST /v1/fdb/flush          (an FDBFlush)
 //	GET    /v1/fdb/settings          PATCH /v1/fdb/settings      (an FDBSettings)
 //	GET    /v1/stats
+//	GET    /v1/config?startup=1      POST /v1/config/apply?confirm=SECONDS (a config.Config, YAML or JSON)
+//	POST   /v1/config/confirm        POST /v1/config/save
 //
-// POST answers 201 with what was made, PATCH 200 with the whole of what was
+// POST answers 201 with what was made, or 200 or 204 if nothing was, PATCH 200 with the whole of what was
 // changed, DELETE 204. Bodies and parameters are read strictly: a key that does
 // not exist is an error. An error is answered with a status code of its kind
 // and an Error.
@@ -30,6 +32,7 @@ import (
 const (
 	MaxRequest     = 1 << 20 // bytes of a request's body
 	MaxConnections = 64      // at a time
+	MaxConfirm     = 86_400  // seconds that a configuration can be on trial
 )
 
 // Status is the answer to GET /v1/status.
@@ -191,6 +194,14 @@ func (l *Limit) UnmarshalJSON(text []byte) error {
 	}
 	*l = Limit(n)
 	return nil
+}
+
+// ConfigChange is the answer to POST /v1/config/apply.
+type ConfigChange struct {
+	Changes []string `json:"changes"` // as config.Diff lists them
+	// Confirm is after how many seconds the old configuration comes back unless
+	// the new one is confirmed; 0 for never.
+	Confirm int `json:"confirm,omitempty"`
 }
 
 // Code is the kind of an Error. vswitchctl's exit code follows from it.

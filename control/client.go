@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/vswitchd/vswitchd/config"
 	"github.com/vswitchd/vswitchd/frame"
@@ -122,6 +123,36 @@ func (c *Client) SetFDB(ctx context.Context, s FDBSettings) (FDBSettings, error)
 // Stats returns the counters of all ports.
 func (c *Client) Stats(ctx context.Context) (Stats, error) {
 	return ask[Stats](ctx, c, http.MethodGet, "/v1/stats", nil)
+}
+
+// Running returns the running configuration.
+func (c *Client) Running(ctx context.Context) (*config.Config, error) {
+	return ask[*config.Config](ctx, c, http.MethodGet, "/v1/config", nil)
+}
+
+// Startup returns what the startup file says.
+func (c *Client) Startup(ctx context.Context) (*config.Config, error) {
+	return ask[*config.Config](ctx, c, http.MethodGet, "/v1/config?startup=1", nil)
+}
+
+// Apply makes a whole configuration the running one. If within is not 0 the one
+// before comes back after that time, in whole seconds, unless Confirm is called.
+func (c *Client) Apply(ctx context.Context, next *config.Config, within time.Duration) (ConfigChange, error) {
+	path := "/v1/config/apply"
+	if within != 0 {
+		path += "?confirm=" + strconv.Itoa(int(within/time.Second))
+	}
+	return ask[ConfigChange](ctx, c, http.MethodPost, path, next)
+}
+
+// Confirm makes a configuration stay that was applied for a time.
+func (c *Client) Confirm(ctx context.Context) error {
+	return c.do(ctx, http.MethodPost, "/v1/config/confirm", nil, nil)
+}
+
+// Save writes the running configuration to the startup file.
+func (c *Client) Save(ctx context.Context) error {
+	return c.do(ctx, http.MethodPost, "/v1/config/save", nil, nil)
 }
 
 func askPort(ctx context.Context, c *Client, method, name string, request any) (Port, error) {

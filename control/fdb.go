@@ -87,7 +87,7 @@ func (s *Server) addFDB(_ *http.Request, body []byte) (any, error) {
 	case e.Port != "" && e.State == blackhole:
 		return nil, invalid("port: a blackhole entry has no port")
 	}
-	if err := s.sw.AddFDB(e.MAC, e.VLAN, e.Port); err != nil {
+	if err := s.running.Change(func() error { return s.sw.AddFDB(e.MAC, e.VLAN, e.Port) }); err != nil {
 		return nil, err
 	}
 	if e.State == "" {
@@ -112,7 +112,7 @@ func (s *Server) removeFDB(r *http.Request, _ []byte) (any, error) {
 	if vlan == nil {
 		vlan = new(frame.VID)
 	}
-	return nil, s.sw.RemoveFDB(*mac, *vlan)
+	return nil, s.running.Change(func() error { return s.sw.RemoveFDB(*mac, *vlan) })
 }
 
 func (s *Server) flushFDB(_ *http.Request, body []byte) (any, error) {
@@ -150,7 +150,10 @@ func (s *Server) setFDB(r *http.Request, body []byte) (any, error) {
 	if most := fdbInfo(s.sw).Capacity; f.Limit != nil && int(*f.Limit) > most {
 		return nil, invalid(`limit: %d addresses are more than the FDB's capacity of %d; "none" leaves it at that`, *f.Limit, most)
 	}
-	if err := s.sw.SetFDB(vswitch.FDBSettings{Ageing: f.Ageing, Limit: (*int)(f.Limit)}); err != nil {
+	err := s.running.Change(func() error {
+		return s.sw.SetFDB(vswitch.FDBSettings{Ageing: f.Ageing, Limit: (*int)(f.Limit)})
+	})
+	if err != nil {
 		return nil, err
 	}
 	return s.fdbSettings(r, nil)

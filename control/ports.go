@@ -64,7 +64,7 @@ func (s *Server) port(name string) (any, error) {
 func (s *Server) addPort(_ *http.Request, body []byte) (any, error) {
 	c, err := config.DecodePort(body)
 	if err == nil {
-		err = s.sw.Add(c)
+		err = s.running.Change(func() error { return s.sw.Add(c) })
 	}
 	if err != nil {
 		return nil, aboutPort(c.Name, err)
@@ -74,7 +74,9 @@ func (s *Server) addPort(_ *http.Request, body []byte) (any, error) {
 
 func (s *Server) setPort(r *http.Request, body []byte) (any, error) {
 	name := r.PathValue("name")
-	err := s.sw.Set(name, func(c config.Port) (config.Port, error) { return c.Patched(body) })
+	err := s.running.Change(func() error {
+		return s.sw.Set(name, func(c config.Port) (config.Port, error) { return c.Patched(body) })
+	})
 	if err != nil {
 		return nil, aboutPort(name, err)
 	}
@@ -82,7 +84,7 @@ func (s *Server) setPort(r *http.Request, body []byte) (any, error) {
 }
 
 func (s *Server) removePort(r *http.Request, _ []byte) (any, error) {
-	return nil, s.sw.Remove(r.PathValue("name"))
+	return nil, s.running.Change(func() error { return s.sw.Remove(r.PathValue("name")) })
 }
 
 // aboutPort names the port in errors that are about keys of its configuration.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vswitchd/vswitchd/config"
 	vswitch "github.com/vswitchd/vswitchd/switch"
 )
 
@@ -32,15 +33,18 @@ type Daemon struct {
 	Started time.Time
 	Metrics string // address of the web listener, or empty
 	Config  string // path of the startup file, or empty
+	// Running is nil for one that is kept in no file.
+	Running *Running
 }
 
 // Server answers requests about a Switch, and logs every change.
 type Server struct {
-	sw     *vswitch.Switch
-	daemon Daemon
-	log    *slog.Logger
-	mux    *http.ServeMux
-	http   http.Server
+	sw      *vswitch.Switch
+	daemon  Daemon
+	running *Running
+	log     *slog.Logger
+	mux     *http.ServeMux
+	http    http.Server
 }
 
 // NewServer makes a server for sw.
@@ -49,7 +53,10 @@ func NewServer(sw *vswitch.Switch, d Daemon, log *slog.Logger) *Server {
 }
 
 func newServer(sw *vswitch.Switch, d Daemon, log *slog.Logger, l limits) *Server {
-	s := &Server{sw: sw, daemon: d, log: log, mux: http.NewServeMux()}
+	s := &Server{sw: sw, daemon: d, running: d.Running, log: log, mux: http.NewServeMux()}
+	if s.running == nil {
+		s.running = NewRunning(sw, "", Startup{Config: &config.Config{}}, log)
+	}
 	s.routes()
 	s.http = http.Server{
 		Handler:        s,
@@ -96,6 +103,10 @@ func (s *Server) routes() {
 		"GET /v1/fdb/settings":    {http.StatusOK, s.fdbSettings, nil},
 		"PATCH /v1/fdb/settings":  {http.StatusOK, s.setFDB, nil},
 		"GET /v1/stats":           {http.StatusOK, s.stats, nil},
+		"GET /v1/config":          {http.StatusOK, s.showConfig, []string{"startup"}},
+		"POST /v1/config/apply":   {http.StatusOK, s.applyConfig, []string{"confirm"}},
+		"POST /v1/config/confirm": {http.StatusNoContent, s.confirmConfig, nil},
+		"POST /v1/config/save":    {http.StatusNoContent, s.saveConfig, nil},
 	} {
 		s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { s.carryOut(w, r, o) })
 	}

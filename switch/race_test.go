@@ -39,12 +39,12 @@ func TestPortThatStopsForwardingIsFlushedAfterItsWorkerNoticed(t *testing.T) {
 			// the worker sends, and learns the last stations only afterwards.
 			<-slow.entered
 
-			done := make(chan struct{})
+			done, was := make(chan struct{}), r.live.Load()
 			go func() {
 				defer close(done)
 				r.set("a", change)
 			}()
-			for was := r.live.Load(); r.live.Load() == was; {
+			for r.live.Load() == was {
 				time.Sleep(time.Millisecond)
 			}
 			select { // It has to wait for the worker, and would be done in less.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -126,7 +127,7 @@ func (d *daemon) stop() {
 	}
 }
 
-// links returns the names of the interfaces, without loopback.
+// links returns the names of the interfaces in order, without loopback.
 func links(t *testing.T) string {
 	t.Helper()
 	all, err := net.Interfaces()
@@ -139,6 +140,7 @@ func links(t *testing.T) string {
 			names = append(names, i.Name)
 		}
 	}
+	slices.Sort(names)
 	return strings.Join(names, " ")
 }
 

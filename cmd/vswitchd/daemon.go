@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/signal"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/vswitchd/vswitchd/config"
 	"github.com/vswitchd/vswitchd/control"
@@ -23,8 +27,10 @@ const (
 )
 
 // run is the daemon, until ctx ends. The order is that of what depends on what;
-// whatever was started is stopped again in the opposite order.
-func run(ctx context.Context, c *config.Config, file string, log *slog.Logger) (err error) {
+// whatever was started is stopped again in the opposite order. override gives a
+// configuration what the command line says instead.
+func run(ctx context.Context, st control.Startup, override func(*config.Config) *config.Config, log *slog.Logger) (err error) {
+	c := override(st.Config)
 	socket := c.Control.Socket
 	if socket == "" {
 		socket = control.DefaultSocket()
@@ -39,14 +45,28 @@ func run(ctx context.Context, c *config.Config, file string, log *slog.Logger) (
 		err = errors.Join(err, listener.Unlock())
 	}()
 
+	// The lock of the socket is that of the file beside it too.
+	kept := socket + ".running"
+	c, resumed := resume(c, st, kept, log)
 	events := logEvents(log)
 	defer events.close()
-	sw, err := vswitch.New(c, vswitch.Options{Notify: events.notify})
+	removed := make(chan struct{}, 1)
+	sw, err := vswitch.New(c, vswitch.Options{Notify: func(e vswitch.Event) {
+		events.notify(e)
+		if e.Kind == vswitch.PortRemoved {
+			signalled(removed)
+		}
+	}})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, sw.Close()) }()
-	if err := addPorts(ctx, sw, c.Ports); err != nil {
+	if resumed {
+		err = bringBack(ctx, sw, c, kept, log)
+	} else {
+		err = bringUp(ctx, sw, c)
+	}
+	if err != nil {
 		return err
 	}
 	web, err := serveMetrics(sw, c.Metrics, log)
@@ -55,30 +75,85 @@ func run(ctx context.Context, c *config.Config, file string, log *slog.Logger) (
 	}
 	defer web.close()
 
+	running := control.NewRunning(sw, kept, st, log)
+	defer running.Close()
+	if ctx.Err() != nil {
+		running.Close() // Not all of the ports may be there.
+	}
+	if err := running.Keep(); err != nil {
+		log.Warn("configuration cannot be changed", "err", err)
+	}
 	server := control.NewServer(sw, control.Daemon{
-		Version: version.String(), Started: time.Now(), Metrics: web.address, Config: file,
+		Version: version.String(), Started: time.Now(), Metrics: web.address, Config: st.File, Running: running,
 	}, log)
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, unix.SIGHUP)
+	defer signal.Stop(reload)
 	log.Info("ready", "version", version.String(), "socket", socket, "metrics", web.address,
-		"config", file, "vlan_aware", sw.VLANAware(), "ports", len(c.Ports))
+		"config", st.File, "vlan_aware", sw.VLANAware(), "ports", len(c.Ports))
 	tellReady(ctx, sw, log)
 
-	select {
-	case err := <-failed:
-		return fmt.Errorf("control socket %s: %w", socket, err)
-	case <-ctx.Done():
+	for {
+		select {
+		case err := <-failed:
+			return fmt.Errorf("control socket %s: %w", socket, err)
+		case <-reload:
+			reapply(running, log)
+		case <-removed:
+			// It may have gone by itself.
+			if err := running.Keep(); err != nil {
+				log.Warn("a port that is gone comes back after a restart", "err", err)
+			}
+		case <-ctx.Done():
+			log.Info("stopping")
+			tellStopping()
+			grace, cancel := context.WithTimeout(context.Background(), farewell)
+			defer cancel()
+			return server.Shutdown(grace)
+		}
 	}
-	log.Info("stopping")
-	tellStopping()
-	grace, cancel := context.WithTimeout(context.Background(), farewell)
-	defer cancel()
-	return server.Shutdown(grace)
+}
+
+func signalled(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // It is already.
+	}
+}
+
+// reapply applies the startup file, which is what SIGHUP is for.
+func reapply(running *control.Running, log *slog.Logger) {
+	changes, err := running.Reload()
+	if err != nil {
+		log.Error("startup file not applied", "err", err)
+		return
+	}
+	log.Info("startup file applied", "changes", len(changes))
+}
+
+// bringUp adds the ports and static entries to a switch that is new.
+func bringUp(ctx context.Context, sw *vswitch.Switch, c *config.Config) error {
+	err := addPorts(ctx, c.Ports, sw.Add)
+	if err != nil || ctx.Err() != nil {
+		return err
+	}
+	return addStatic(sw, c.FDB.Static)
+}
+
+func addStatic(sw *vswitch.Switch, entries []config.StaticEntry) error {
+	for _, e := range entries {
+		if err := sw.AddFDB(e.MAC, e.VLAN, e.Port); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // addPorts adds the ports until one cannot be had, whose error it returns, or
 // ctx ends. Opening a TAP waits for the kernel, so several are opened at a time.
-func addPorts(ctx context.Context, sw *vswitch.Switch, ports []config.Port) error {
+func addPorts(ctx context.Context, ports []config.Port, add func(config.Port) error) error {
 	ctx, abandon := context.WithCancel(ctx)
 	defer abandon()
 	errs := make([]error, len(ports))
@@ -90,7 +165,7 @@ func addPorts(ctx context.Context, sw *vswitch.Switch, ports []config.Port) erro
 			break
 		}
 		adding.Go(func() {
-			if errs[i] = sw.Add(p); errs[i] != nil {
+			if errs[i] = add(p); errs[i] != nil {
 				abandon()
 			}
 			<-free

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -55,22 +56,22 @@ func start(ctx context.Context, args []string, out, errOut io.Writer) int {
 		fmt.Fprintln(out, "vswitchd", version.String())
 		return 0
 	}
-	c, err := f.load()
+	st, err := f.load()
 	if err != nil {
 		// Problems of a file have several lines, which show where they are.
 		fmt.Fprintf(errOut, "error: %v\n", err)
 		return 1
 	}
 	if f.check {
-		if err := checkOutside(c); err != nil {
+		if err := checkOutside(f.override(st.Config)); err != nil {
 			fmt.Fprintf(errOut, "error: %s: %v\n", f.config, err)
 			return 1
 		}
-		fmt.Fprintf(out, "%s: valid, %d ports\n", f.config, len(c.Ports))
+		fmt.Fprintf(out, "%s: valid, %d ports\n", f.config, len(st.Config.Ports))
 		return 0
 	}
 	log := f.logger(errOut)
-	if err := run(ctx, c, f.config, log); err != nil {
+	if err := run(ctx, st, f.override, log); err != nil {
 		log.Error("failed", "err", err)
 		return 1
 	}
@@ -151,27 +152,41 @@ func (f *flags) complete() error {
 	return nil
 }
 
-// load returns the configuration that is in force: the file's, with what the
-// command line says instead.
-func (f *flags) load() (*config.Config, error) {
-	c := &config.Config{VLANAware: f.vlanAware}
-	if f.config != "" {
-		var err error
-		if c, err = config.Load(f.config); err != nil {
-			return nil, err
-		}
-	}
+// load returns the configuration to start with.
+func (f *flags) load() (control.Startup, error) {
 	if f.socket != "" {
 		path, err := filepath.Abs(f.socket)
 		if err != nil {
-			return nil, err
+			return control.Startup{}, err
 		}
-		c.Control.Socket = path
+		f.socket = path
 	}
-	if f.metrics != "" {
-		c.Metrics.Listen = f.metrics
+	st := control.Startup{Config: &config.Config{VLANAware: f.vlanAware}}
+	if f.config == "" {
+		st.Sum = config.Sum(nil)
+		return st, f.override(st.Config).Validate()
 	}
-	return c, c.Validate()
+	path, err := filepath.Abs(f.config)
+	if err != nil {
+		return st, err
+	}
+	data, err := config.Read(f.config)
+	if err != nil {
+		return st, err
+	}
+	st.File, st.Sum = path, config.Sum(data)
+	if st.Config, err = config.Parse(f.config, data); err != nil {
+		return st, err
+	}
+	return st, f.override(st.Config).Validate()
+}
+
+// override returns c with what the command line says instead.
+func (f *flags) override(c *config.Config) *config.Config {
+	o := *c
+	o.Control.Socket = cmp.Or(f.socket, c.Control.Socket)
+	o.Metrics.Listen = cmp.Or(f.metrics, c.Metrics.Listen)
+	return &o
 }
 
 // checkOutside checks what the configuration names and only a start would read.

@@ -115,7 +115,7 @@ func TestAddPortsStopsWhenTheDaemonIsToEnd(t *testing.T) {
 	defer sw.Close()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := addPorts(ended, sw, []config.Port{{Name: "p1"}}); err != nil || len(sw.Ports()) != 0 {
+	if err := addPorts(ended, []config.Port{{Name: "p1"}}, sw.Add); err != nil || len(sw.Ports()) != 0 {
 		t.Errorf("%v, %d ports", err, len(sw.Ports()))
 	}
 }

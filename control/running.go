@@ -1,0 +1,371 @@
+package control
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/vswitchd/vswitchd/config"
+	vswitch "github.com/vswitchd/vswitchd/switch"
+)
+
+// Startup is the configuration that a daemon begins with.
+type Startup struct {
+	File   string         // path, or empty
+	Config *config.Config // what the file says, without the command line
+	Sum    string         // config.Sum of the file
+}
+
+// Running is the configuration in force. It makes changes one at a time, and
+// keeps what comes of each in a file before the change counts as made.
+type Running struct {
+	sw   *vswitch.Switch
+	path string // of the file, empty for none
+	log  *slog.Logger
+
+	mu      sync.Mutex // held throughout a change
+	startup Startup
+	kept    []byte // the file's content
+	trial   *trial // nil if there is none
+	closed  bool
+}
+
+// trial is a configuration in force that ends unless it is confirmed. The file
+// keeps the one before, so that a crash ends it too.
+type trial struct {
+	before *config.Config
+	end    *time.Timer
+}
+
+// room is what a change is given in the file beyond the present size, in bytes.
+const room = 64 << 10
+
+// NewRunning makes the Running of a switch, kept in the file at path; an empty
+// path is none. Nothing is written before the first Keep or change.
+func NewRunning(sw *vswitch.Switch, path string, startup Startup, log *slog.Logger) *Running {
+	return &Running{sw: sw, path: path, startup: startup, log: log}
+}
+
+// Close ends a trial, waits for a change under way, and refuses those to come:
+// what is kept is not to follow the ports as they are closed.
+func (r *Running) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	if r.trial != nil {
+		r.trial.end.Stop()
+	}
+}
+
+// Config returns the running configuration, with what the startup file says
+// about the daemon itself.
+func (r *Running) Config() *config.Config {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.config()
+}
+
+// config is Config for a caller that holds mu.
+func (r *Running) config() *config.Config {
+	c := r.sw.Running()
+	c.Control, c.Metrics = r.startup.Config.Control, r.startup.Config.Metrics
+	return c
+}
+
+// Keep brings the file up to date. During a trial it does nothing.
+func (r *Running) Keep() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || r.trial != nil {
+		return nil
+	}
+	return r.keep()
+}
+
+func (r *Running) keep() error {
+	f, err := r.begin()
+	if err == nil {
+		err = r.commit(f)
+	}
+	return err
+}
+
+// Change has do change the switch and keeps what comes of it. It is refused if
+// that cannot be kept, with the switch as it was, or if do fails.
+func (r *Running) Change(do func() error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.ready(); err != nil {
+		return err
+	}
+	return r.change(do)
+}
+
+// ready says why there can be no change now. The caller holds mu.
+func (r *Running) ready() error {
+	switch {
+	case r.closed:
+		return &Error{CodeFailed, "the daemon is ending and takes no change", ""}
+	case r.trial != nil:
+		return &Error{CodeConflict, "a configuration is on trial, which would take later changes along when it ends", "confirm it with config confirm, or wait for its end"}
+	}
+	return nil
+}
+
+func (r *Running) change(do func() error) error {
+	before := r.sw.Running()
+	f, err := r.begin()
+	if err != nil {
+		return err
+	}
+	if err := do(); err != nil {
+		return errors.Join(err, r.abandon(f))
+	}
+	if err := r.commit(f); err != nil {
+		return errors.Join(err, r.sw.Apply(before))
+	}
+	return nil
+}
+
+// begin makes sure that a change can be kept before it is made: an attempt that
+// is taken back would disturb the frames all the same.
+func (r *Running) begin() (*config.Replacement, error) {
+	if r.path == "" {
+		return nil, nil
+	}
+	f, err := config.Replace(r.path, len(r.kept)+room, 0o600)
+	if err != nil {
+		return nil, r.cannotKeep(err)
+	}
+	return f, nil
+}
+
+func (r *Running) abandon(f *config.Replacement) error {
+	if f == nil {
+		return nil
+	}
+	return f.Abandon()
+}
+
+func (r *Running) commit(f *config.Replacement) error {
+	c := r.config()
+	err := c.Validate()
+	if err == nil && f == nil {
+		return nil
+	}
+	var text []byte
+	if err == nil {
+		text, err = config.Kept{Startup: r.startup.Sum, Config: c}.Marshal()
+	}
+	switch {
+	case err != nil:
+		return errors.Join(r.cannotKeep(err), r.abandon(f))
+	case bytes.Equal(text, r.kept):
+		return f.Abandon()
+	}
+	if err := f.Commit(text); err != nil {
+		return r.cannotKeep(err)
+	}
+	r.kept = text
+	return nil
+}
+
+func (r *Running) cannotKeep(err error) error {
+	e := &Error{Code: CodeFailed, Message: fmt.Sprintf("nothing was changed, because the running configuration cannot be kept for a restart: %v", err)}
+	switch {
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		e.Fix = "make room in " + filepath.Dir(r.path)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.EROFS), errors.Is(err, fs.ErrNotExist):
+		e.Fix = "let the daemon write to " + filepath.Dir(r.path)
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
+		e.Fix = "raise the daemon's limit of open files (LimitNOFILE, ulimit -n)"
+	}
+	return e
+}
+
+// Apply makes next the configuration in force and lists what changes. If within
+// is not 0 it is on trial, and ends after that time unless it is confirmed.
+func (r *Running) Apply(next *config.Config, within time.Duration) (changes []string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.ready(); err != nil {
+		return nil, err
+	}
+	before := r.config()
+	changes = config.Diff(before, next)
+	if within == 0 {
+		return changes, r.change(func() error { return r.apply(next) })
+	}
+	f, err := r.begin()
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(r.apply(next), r.abandon(f)); err != nil {
+		return nil, err
+	}
+	t := &trial{before: before}
+	t.end = time.AfterFunc(within, func() { r.revert(t) })
+	r.trial = t
+	return changes, nil
+}
+
+// apply takes next to the switch, and refuses what is not the switch's.
+func (r *Running) apply(next *config.Config) error {
+	key := ""
+	switch has := r.startup.Config; {
+	case has.Control != next.Control:
+		key = "control"
+	case has.Metrics != next.Metrics:
+		key = "metrics"
+	}
+	if key != "" {
+		e := invalid("%s: its keys are not those that the daemon was started with, and cannot change while it runs", key)
+		e.Fix = "write them into the startup file and restart the daemon"
+		return e
+	}
+	return r.sw.Apply(next)
+}
+
+// revert ends a trial that nobody has confirmed.
+func (r *Running) revert(t *trial) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || r.trial != t {
+		return
+	}
+	r.trial = nil
+	if err := r.sw.Apply(t.before); err != nil {
+		r.log.Error("configuration not confirmed in time, and not reverted", "err", err)
+		return
+	}
+	r.log.Warn("configuration not confirmed in time: reverted")
+}
+
+// Confirm makes what is on trial stay.
+func (r *Running) Confirm() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.trial == nil {
+		return &Error{CodeConflict, "no configuration is on trial: it was confirmed, or its time is over", "see what is in force with config show"}
+	}
+	if err := r.keep(); err != nil {
+		return err
+	}
+	r.trial.end.Stop()
+	r.trial = nil
+	return nil
+}
+
+// Reload applies the startup file as it is now.
+func (r *Running) Reload() (changes []string, err error) {
+	next, err := r.Startup()
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.ready(); err != nil {
+		return nil, err
+	}
+	before := r.startup
+	changes = config.Diff(r.config(), next.Config)
+	err = r.change(func() error {
+		err := r.apply(next.Config)
+		if err == nil {
+			r.startup = next
+		}
+		return err
+	})
+	if err != nil {
+		r.startup = before
+	}
+	return changes, err
+}
+
+// Startup reads the startup file.
+func (r *Running) Startup() (Startup, error) {
+	r.mu.Lock()
+	path := r.startup.File
+	r.mu.Unlock()
+	if path == "" {
+		return Startup{}, errNoStartup
+	}
+	data, err := config.Read(path)
+	if err != nil {
+		return Startup{}, &Error{CodeFailed, err.Error(), ""}
+	}
+	c, err := config.Parse(path, data)
+	return Startup{path, c, config.Sum(data)}, err
+}
+
+var errNoStartup = &Error{CodeConflict, "the daemon has no startup file", "start it with --config FILE"}
+
+// Save writes the running configuration to the startup file. What that was
+// before is kept beside it, in a file with .bak behind its name.
+func (r *Running) Save() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.ready(); err != nil {
+		return err
+	}
+	if r.startup.File == "" {
+		return errNoStartup
+	}
+	c := r.config()
+	text, err := c.Marshal()
+	if err == nil {
+		err = save(r.startup.File, text)
+	}
+	if err != nil {
+		return &Error{CodeFailed, fmt.Sprintf("the startup file is as it was: %v", err), "let the daemon write to its directory, and see that there is room"}
+	}
+	r.startup.Config, r.startup.Sum = c, config.Sum(text)
+	if err := r.keep(); err != nil {
+		// After a restart the file wins, which says the same.
+		r.log.Warn("configuration saved", "err", err)
+	}
+	return nil
+}
+
+// save replaces a file, of which it may be a link, and keeps the old content.
+func save(path string, text []byte) error {
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
+	}
+	old, err := config.Read(path)
+	if err != nil || bytes.Equal(old, text) {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		path string
+		text []byte
+	}{{path + ".bak", old}, {path, text}} {
+		mode := fs.FileMode(st.Mode) & fs.ModePerm
+		n, err := config.Replace(f.path, len(f.text), mode)
+		if err != nil {
+			return err
+		}
+		// The umask has had a say in the mode, and who may not give files away
+		// owns them from now on.
+		err = os.Chmod(f.path+".new", mode)
+		_ = os.Chown(f.path+".new", int(st.Uid), int(st.Gid))
+		if err = cmp.Or(err, n.Commit(f.text)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
