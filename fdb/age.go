@@ -41,9 +41,7 @@ func (t *Table) age(now Tick) (removed int) {
 		})
 		return 0
 	}
-	removed = t.sweep(func(_ Key, e Entry) bool { return t.expired(e, now) })
-	t.tally(&t.events.aged, removed)
-	return removed
+	return t.sweep(func(_ Key, e Entry) bool { return t.expired(e, now) }, CauseAged)
 }
 
 // retick gives each dynamic entry the tick that f wants for it, if any.
@@ -97,11 +95,10 @@ func (t *Table) collect(p frame.PortID) (removed int) {
 		if !t.flushed(e) {
 			break
 		}
-		if t.remove(s, e) {
+		if t.remove(s, e, CauseFlushed) {
 			removed++
 		}
 	}
-	t.events.flushed += uint64(removed)
 	return removed
 }
 
@@ -110,33 +107,24 @@ func (t *Table) collect(p frame.PortID) (removed int) {
 // are learned meanwhile may be. The Age of the Record is not set. match may be
 // called twice for an entry; it must be quick and must not use the table.
 func (t *Table) Flush(match func(Record) bool) (removed int) {
-	removed = t.sweep(func(k Key, e Entry) bool {
+	return t.sweep(func(k Key, e Entry) bool {
 		return !e.Static() && match(e.record(k, e.tick()))
-	})
-	t.tally(&t.events.flushed, removed)
-	return removed
+	}, CauseFlushed)
 }
 
 // sweep removes the entries that are doomed and returns how many. It looks
 // without the mutex, and takes it for each entry that it removes.
-func (t *Table) sweep(doomed func(Key, Entry) bool) (removed int) {
+func (t *Table) sweep(doomed func(Key, Entry) bool, why Cause) (removed int) {
 	for s := range t.slots() {
 		k, e := t.read(s)
 		if e == 0 || !doomed(k, e) {
 			continue
 		}
 		t.mu.Lock()
-		if t.removeIf(s, k, doomed) {
+		if t.removeIf(s, k, doomed, why) {
 			removed++
 		}
 		t.mu.Unlock()
 	}
 	return removed
-}
-
-// tally adds the result of a sweep to a counter.
-func (t *Table) tally(counter *uint64, n int) {
-	t.mu.Lock()
-	*counter += uint64(n)
-	t.mu.Unlock()
 }

@@ -60,7 +60,7 @@ func TestStationHeardMeanwhileIsNotRemoved(t *testing.T) {
 	learns(t, table, station(1), 1, 0, Learned)
 	s, e := table.find(station(1))
 	learns(t, table, station(1), 1, 1, Refreshed)
-	if table.remove(s, e) {
+	if table.remove(s, e, CauseAged) {
 		t.Error("removed")
 	}
 	finds(t, table, station(1), 1, 1)
@@ -166,7 +166,7 @@ func TestFlushActsBeforeItCollects(t *testing.T) {
 	finds(t, table, station(1), 1, 0)
 	finds(t, table, station(2), 2, 0)
 	finds(t, table, station(6), 1, 0)
-	if s := table.Stats(); s.Flushed != 5 || s.Dynamic != 3 {
+	if s := table.Stats(); s.Flushed != 6 || s.Dynamic != 3 {
 		t.Errorf("stats %+v", s)
 	}
 }

@@ -87,21 +87,29 @@ func BenchmarkLearn(b *testing.B) {
 			i++
 		}
 	})
-	b.Run("new-evicting-then-move", func(b *testing.B) {
-		// The station takes the place of one of port 1, and the move gives port
-		// 1 its share back.
-		t, keys := New(n), randomKeys(4*n)
-		learnAll(t, n, 1)
-		b.ReportAllocs()
-		i := 0
-		for b.Loop() {
-			k := keys[i%len(keys)]
-			if t.Learn(k, 2, 0) != Learned || t.Learn(k, 1, 0) != Moved {
-				b.Fatal("not learned and moved")
-			}
-			i++
+	for _, watched := range []bool{false, true} {
+		b.Run(fmt.Sprintf("new-evicting-then-move/watched=%t", watched), func(b *testing.B) { benchmarkEviction(b, n, watched) })
+	}
+}
+
+// benchmarkEviction has stations take the place of one of port 1, and a move
+// give port 1 its share back.
+func benchmarkEviction(b *testing.B, n int, watched bool) {
+	b.Helper()
+	t, keys := New(n), randomKeys(4*n)
+	learnAll(t, n, 1)
+	if watched {
+		defer t.Watch().Close()
+	}
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		k := keys[i%len(keys)]
+		if t.Learn(k, 2, 0) != Learned || t.Learn(k, 1, 0) != Moved {
+			b.Fatal("not learned and moved")
 		}
-	})
+		i++
+	}
 }
 
 // learnAll learns n random stations at port p.

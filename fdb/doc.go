@@ -38,13 +38,20 @@
 // in either of two buckets, which with half of the slots in use at the most
 // leaves about one address in a million without a place; that one is refused.
 //
+// Sixth, whoever wants to know what changes can Watch. Every insertion, move and
+// removal passes the mutex anyway, and there it leaves a Change in a ring of fixed
+// length, if anyone watches; a watcher who is late is told how many he has missed
+// and lists the table. Refreshes and refusals leave none: they happen per frame.
+// The latter are counted by port.
+//
 // # Thread-safety
 //
 // Every method may be called at any time from any goroutine. Insertions,
 // removals and moves take one mutex, for one entry at a time or, in FlushPort,
 // for at most 256. Lookup takes none, nor does Learn for a station that is
-// where it was or one that a limit or the largest share keeps out. Functions
-// given to Flush are called with the mutex held.
+// where it was or one that a limit or the largest share keeps out. Watch.Read
+// takes it for as many changes as it is given room for. Functions given to Flush
+// are called with the mutex held.
 //
 // Why a reader never pairs one key with the value of another. An insertion
 // takes a slot whose key and value are 0 and stores, in this order, the

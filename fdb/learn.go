@@ -27,7 +27,7 @@ func (t *Table) Learn(k Key, p frame.PortID, now Tick) Outcome {
 		switch {
 		case e == 0:
 			if !k.individual() || t.refuses(p) {
-				return t.refuse()
+				return t.refuse(p)
 			}
 			return t.learn(k, p, now)
 		case e.Static():
@@ -36,7 +36,7 @@ func (t *Table) Learn(k Key, p frame.PortID, now Tick) Outcome {
 			return t.learn(k, p, now)
 		case e.Port() != p:
 			if t.portFull(p) {
-				return t.refuse()
+				return t.refuse(p)
 			}
 			return t.learn(k, p, now)
 		case e.tick() == now:
@@ -64,10 +64,10 @@ func (t *Table) learn(k Key, p frame.PortID, now Tick) Outcome {
 		// Another worker heard the station just before, also at p.
 		return Refreshed
 	case t.portFull(p):
-		return t.refuse()
+		return t.refuse(p)
 	}
 	t.replace(s, e, fresh)
-	t.events.moved++
+	t.note(k, fresh, e.Port(), CauseMoved)
 	return Moved
 }
 
@@ -76,19 +76,18 @@ func (t *Table) learn(k Key, p frame.PortID, now Tick) Outcome {
 func (t *Table) clear(k Key, now Tick) (slot, Entry) {
 	for {
 		s, e := t.locate(k)
-		var cause *uint64
+		var why Cause
 		switch {
 		case e == 0:
 			return 0, 0
 		case t.flushed(e):
-			cause = &t.events.flushed
+			why = CauseFlushed
 		case t.expired(e, now):
-			cause = &t.events.aged
+			why = CauseAged
 		default:
 			return s, e
 		}
-		if t.remove(s, e) {
-			*cause++
+		if t.remove(s, e, why) {
 			return 0, 0
 		}
 	}
@@ -103,10 +102,9 @@ func (t *Table) enter(k Key, fresh Entry) Outcome {
 	}
 	s, ok := t.free(k)
 	if !ok || t.refuses(fresh.Port()) || full && !t.evict() {
-		return t.refuse()
+		return t.refuse(fresh.Port())
 	}
-	t.insert(s, k, fresh)
-	t.events.learned++
+	t.insert(s, k, fresh, CauseLearned)
 	return Learned
 }
 
@@ -127,9 +125,9 @@ func (t *Table) refuses(p frame.PortID) bool {
 	return largest != unknown && t.portCounts[p].Load() >= t.portCounts[largest].Load()
 }
 
-// refuse counts a refusal.
-func (t *Table) refuse() Outcome {
-	t.refused.Add(1)
+// refuse counts a refusal. That is all, as an attacker causes one per frame.
+func (t *Table) refuse(p frame.PortID) Outcome {
+	t.refused[p].Add(1)
 	return Refused
 }
 

@@ -40,7 +40,7 @@ type Stats struct {
 	Aged    uint64 // entries removed as their station was silent
 	Evicted uint64 // entries that made room for another
 	Refused uint64 // Learn calls with the outcome Refused
-	Flushed uint64 // entries removed by Flush, FlushPort and Forget
+	Flushed uint64 // dynamic entries removed by Flush, FlushPort and Forget
 
 	Dynamic   int // present dynamic entries
 	Static    int // present static entries, blackholes not counted
@@ -51,15 +51,19 @@ type Stats struct {
 
 // Stats returns the counters. All but Refused are of one moment.
 func (t *Table) Stats() Stats {
+	var refused uint64
+	for p := range t.refused {
+		refused += t.refused[p].Load()
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return Stats{
-		Learned:   t.events.learned,
-		Moved:     t.events.moved,
-		Aged:      t.events.aged,
-		Evicted:   t.events.evicted,
-		Refused:   t.refused.Load(),
-		Flushed:   t.events.flushed,
+		Learned:   t.causes[CauseLearned],
+		Moved:     t.causes[CauseMoved],
+		Aged:      t.causes[CauseAged],
+		Evicted:   t.causes[CauseEvicted],
+		Refused:   refused,
+		Flushed:   t.causes[CauseFlushed],
 		Dynamic:   int(t.dynamic.Load()),
 		Static:    int(t.static.Load()),
 		Blackhole: int(t.blackhole.Load()),
@@ -67,6 +71,10 @@ func (t *Table) Stats() Stats {
 		Limit:     int(t.limit.Load()),
 	}
 }
+
+// Refused returns how many Learn calls for port p had the outcome Refused. The
+// count goes on when a PortID is given to another port.
+func (t *Table) Refused(p frame.PortID) uint64 { return t.refused[p].Load() }
 
 // PortCount returns how many dynamic entries port p has, counted as in Stats.
 func (t *Table) PortCount(p frame.PortID) int { return int(t.portCounts[p].Load()) }

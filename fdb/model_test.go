@@ -36,6 +36,9 @@ type model struct {
 	swept      int // tick of the last Age
 	order      int
 	stats      Stats
+
+	watch    *Watch
+	replayed map[Key]Change
 }
 
 func (m *model) tick() Tick { return Tick(m.now) }
@@ -194,6 +197,7 @@ func (m *model) check(t *rapid.T) {
 		t.Fatalf("%d entries listed, want %d", len(listed), present)
 	}
 	m.checkStats(t)
+	m.replay(t)
 }
 
 func (m *model) checkStats(t *rapid.T) {
@@ -231,6 +235,7 @@ func TestTableDoesAsAMap(t *testing.T) {
 		m.now = rapid.IntRange(0, 65535).Draw(t, "now")
 		m.swept = m.now
 		m.table = New(m.capacity)
+		m.watch, m.replayed = m.table.Watch(), map[Key]Change{}
 		learn := func(t *rapid.T) {
 			k, p := stations.Draw(t, "station"), ports.Draw(t, "port")
 			m.order++

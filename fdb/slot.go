@@ -52,23 +52,26 @@ func (t *Table) freeIn(index uint64) (s slot, load int) {
 
 // insert puts an entry into a free slot. The order of the stores is what
 // readers rely on: see the package comment.
-func (t *Table) insert(s slot, k Key, e Entry) {
+func (t *Table) insert(s slot, k Key, e Entry, why Cause) {
 	t.buckets[s/slotsPerBucket].sequence.Add(1)
 	key, value := t.at(s)
 	value.Store(uint64(e))
 	key.Store(uint64(k))
 	t.count(s, e)
+	t.note(k, e, 0, why)
 }
 
 // remove empties a slot if its entry is e, which it reports. It fails if the
 // station was heard since e was read.
-func (t *Table) remove(s slot, e Entry) bool {
+func (t *Table) remove(s slot, e Entry, why Cause) bool {
 	key, value := t.at(s)
 	if !value.CompareAndSwap(uint64(e), 0) {
 		return false
 	}
+	k := Key(key.Load())
 	key.Store(0)
 	t.discount(s, e)
+	t.note(k, e, 0, why)
 	return true
 }
 
@@ -83,14 +86,14 @@ func (t *Table) replace(s slot, old, e Entry) {
 
 // removeIf empties a slot if its entry is of key k and doomed, which it
 // reports.
-func (t *Table) removeIf(s slot, k Key, doomed func(Key, Entry) bool) bool {
+func (t *Table) removeIf(s slot, k Key, doomed func(Key, Entry) bool, why Cause) bool {
 	key, value := t.at(s)
 	for Key(key.Load()) == k {
 		e := Entry(value.Load())
 		if !doomed(k, e) {
 			return false
 		}
-		if t.remove(s, e) {
+		if t.remove(s, e, why) {
 			return true
 		}
 	}
@@ -172,8 +175,7 @@ func (t *Table) evict() bool {
 		return false
 	}
 	_, value := t.at(s)
-	for !t.remove(s, Entry(value.Load())) {
+	for !t.remove(s, Entry(value.Load()), CauseEvicted) {
 	}
-	t.events.evicted++
 	return true
 }

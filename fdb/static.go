@@ -31,13 +31,14 @@ func (t *Table) Add(k Key, p frame.PortID, kind Kind) error {
 	defer t.mu.Unlock()
 	if s, e := t.locate(k); e != 0 {
 		t.replace(s, e, fresh)
+		t.note(k, fresh, 0, CauseAdded)
 		return nil
 	}
 	s, ok := t.free(k)
 	if !ok || t.atCapacity() && !t.evict() {
 		return ErrFull
 	}
-	t.insert(s, k, fresh)
+	t.insert(s, k, fresh, CauseAdded)
 	return nil
 }
 
@@ -51,9 +52,12 @@ func (t *Table) Remove(k Key) bool {
 		if e == 0 {
 			return false
 		}
-		was := !t.flushed(e)
-		if t.remove(s, e) {
-			return was
+		why := CauseRemoved
+		if t.flushed(e) {
+			why = CauseFlushed
+		}
+		if t.remove(s, e, why) {
+			return why == CauseRemoved
 		}
 	}
 }
@@ -64,5 +68,5 @@ func (t *Table) Remove(k Key) bool {
 func (t *Table) Forget(p frame.PortID) {
 	t.FlushPort(p)
 	t.SetPortLimit(p, -1)
-	t.sweep(func(_ Key, e Entry) bool { return e.kind() == Static && e.Port() == p })
+	t.sweep(func(_ Key, e Entry) bool { return e.kind() == Static && e.Port() == p }, CauseRemoved)
 }
