@@ -132,3 +132,27 @@ func TestRelayDoesNotAllocate(t *testing.T) {
 		}
 	}
 }
+
+func TestRelayOfNewStationsDoesNotAllocate(t *testing.T) {
+	for _, watched := range []bool{false, true} {
+		w := bench(t, false, config.MinCapacity, twoPorts()...)
+		if watched {
+			defer w.table.Watch().Close()
+		}
+		src := uint64(2 << 40)
+		f := eth(frame.Broadcast, sta(1))
+		if n := testing.AllocsPerRun(10*config.MinCapacity, func() {
+			src++
+			mac := frame.MACFromUint64(src)
+			copy(f[6:], mac[:])
+			w.batch.Frames[0] = frame.Frame{Bytes: f}
+			w.batch.N = 1
+			w.relayBatch()
+		}); n != 0 {
+			t.Errorf("watched %t: %v allocations a station", watched, n)
+		}
+		if s := w.table.Stats(); s.Learned == 0 || s.Refused == 0 {
+			t.Errorf("%+v: learning or refusing was not exercised", s)
+		}
+	}
+}

@@ -65,6 +65,11 @@ func (s *Switch) keepTime() {
 			return
 		case <-beat.C:
 			s.advance()
+			s.tellCounted()
+		case <-s.fetching.C:
+			s.mu.Lock()
+			s.fetch()
+			s.mu.Unlock()
 		}
 	}
 }
@@ -111,6 +116,9 @@ func (s *Switch) SetFDB(f FDBSettings) error {
 		if *f.Limit < 0 {
 			s.settings.Limit = nil
 		}
+	}
+	if f != (FDBSettings{}) {
+		s.tell(Event{Kind: ConfigFDB})
 	}
 	return nil
 }

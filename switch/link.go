@@ -3,6 +3,7 @@ package vswitch
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"github.com/vswitchd/vswitchd/config"
@@ -109,6 +110,9 @@ func (s *Switch) Set(name string, change func(config.Port) (config.Port, error))
 		return fmt.Errorf("port %q: %w", name, err)
 	}
 	old := a.cfg
+	if !reflect.DeepEqual(old, next) {
+		s.tell(Event{Kind: PortChanged, Port: name})
+	}
 	a.given, a.cfg = given, next
 	s.table.SetPortLimit(a.id, limitOf(next))
 	s.update(a, link)
@@ -121,7 +125,7 @@ func (s *Switch) Set(name string, change func(config.Port) (config.Port, error))
 // update takes a's configuration and the link's state to the data plane. If the
 // port stops forwarding, its stations are forgotten. The caller holds mu.
 func (s *Switch) update(a *attached, link port.Link) {
-	wasUp := a.link.Up
+	before := a.link
 	a.link = link
 	was, is := s.live.Load().ports[a.id], s.compile(a)
 	s.publish(a.id, is)
@@ -129,12 +133,7 @@ func (s *Switch) update(a *attached, link port.Link) {
 		s.quiesce()
 		s.table.FlushPort(a.id)
 	}
-	switch {
-	case wasUp && !link.Up:
-		s.tell(Event{Kind: LinkDown, Port: a.name})
-	case !wasUp && link.Up:
-		s.tell(Event{Kind: LinkUp, Port: a.name})
-	}
+	s.tellLink(a, before, link)
 }
 
 // flushLeft forgets a's stations in VLANs that it is not a member of, if it was
@@ -283,10 +282,15 @@ func (s *Switch) linkChanged(t *port.TAP, reported port.Link, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.byTAP[t]
-	if err != nil || a == nil || a.leaving || a.link.Up == reported.Up && a.link.MTU == reported.MTU {
+	if err != nil || a == nil || a.leaving || !differ(a.link, reported) {
 		return
 	}
 	if link, err := t.Link(); err == nil {
 		s.update(a, link)
 	}
+}
+
+// differ reports whether two states of a link differ in what the switch follows.
+func differ(a, b port.Link) bool {
+	return a.Up != b.Up || a.MTU != b.MTU || a.Ifname != b.Ifname || a.NSID != b.NSID
 }

@@ -8,6 +8,7 @@ import (
 	"runtime/pprof"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/vswitchd/vswitchd/config"
 	"github.com/vswitchd/vswitchd/fdb"
@@ -40,9 +41,15 @@ type Switch struct {
 	ids      PortSet // given out, also to ports on their way out
 	departed PortStats
 	monitor  *port.Monitor
+	resyncs  uint64 // of monitor, as told
 	closed   bool
 	stop     chan struct{}
 	wg       sync.WaitGroup
+
+	feed       feed
+	fdbReaders int          // of events of the FDB
+	changes    *fdb.Watch   // nil unless there are such readers
+	fetching   *time.Ticker // stopped unless there are
 }
 
 // attached is a port of the switch in the control plane's view.
@@ -59,6 +66,7 @@ type attached struct {
 	counters    *counters
 	worker      *worker
 	seenPhase   uint64 // the worker's, see Stalled
+	refused     uint64 // the table's count, as told
 	leaving     bool   // being added or removed: the name is taken, the port is not there
 }
 
@@ -81,7 +89,10 @@ func New(c *config.Config, o Options) (*Switch, error) {
 		ports:     map[string]*attached{},
 		byTAP:     map[*port.TAP]*attached{},
 		stop:      make(chan struct{}),
+		fetching:  time.NewTicker(fetchEvery),
 	}
+	s.fetching.Stop()
+	s.feed.rings[ringOf(TypePort)].events = make([]Event, feedLen)
 	s.live.Store(&snapshot{vlanAware: s.vlanAware})
 	ageing := config.DefaultAgeing
 	if c.FDB.Ageing != nil {
@@ -166,6 +177,7 @@ func (s *Switch) start(a *attached, p port.Port, link port.Link) error {
 	}
 	a.link, a.leaving = link, false
 	a.dropsBefore = link.KernelDrops
+	a.refused = s.table.Refused(a.id)
 	a.worker = &worker{
 		live: &s.live, tick: &s.tick, table: s.table,
 		id: a.id, rx: p, counters: a.counters, batch: batch, done: make(chan struct{}),
@@ -232,9 +244,10 @@ func (s *Switch) remove(a *attached) error {
 	last := a.counters.load()
 	last.Dropped[frame.DropKernelQueue] = a.dropsSeen.Load()
 	s.departed.Add(last)
+	s.tellRefused(a)
+	s.tell(Event{Kind: PortRemoved, Port: a.name})
 	delete(s.ports, a.name)
 	s.ids.Remove(a.id)
-	s.tell(Event{Kind: PortRemoved, Port: a.name})
 	s.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("port %q: cannot close: %w", a.name, err)
@@ -273,6 +286,7 @@ func (s *Switch) Close() error {
 	}
 	closing.Wait()
 	s.wg.Wait()
+	s.feed.close()
 	if s.monitor != nil {
 		return s.monitor.Close()
 	}
