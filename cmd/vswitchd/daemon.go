@@ -48,19 +48,17 @@ func run(ctx context.Context, st control.Startup, override func(*config.Config) 
 	// The lock of the socket is that of the file beside it too.
 	kept := socket + ".running"
 	c, resumed := resume(c, st, kept, log)
-	events := logEvents(log)
-	defer events.close()
-	removed := make(chan struct{}, 1)
-	sw, err := vswitch.New(c, vswitch.Options{Notify: func(e vswitch.Event) {
-		events.notify(e)
-		if e.Kind == vswitch.PortRemoved {
-			signalled(removed)
-		}
-	}})
+	sw, err := vswitch.New(c, vswitch.Options{})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, sw.Close()) }()
+	events := logEvents(sw, log)
+	defer func() {
+		err = errors.Join(err, sw.Close())
+		events.wait()
+	}()
+	removed := make(chan struct{}, 1)
+	onRemoval(sw, func() { signalled(removed) })
 	if resumed {
 		err = bringBack(ctx, sw, c, kept, log)
 	} else {

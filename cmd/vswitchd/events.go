@@ -1,78 +1,86 @@
 package main
 
 import (
+	"context"
 	"log/slog"
-	"sync/atomic"
 
 	vswitch "github.com/vswitchd/vswitchd/switch"
 )
 
-// eventLog logs what happens to ports, without the switch waiting for it: what
-// comes faster than it can be written is counted instead.
+// eventLog logs what happens to ports and links, without the switch waiting for
+// it: what comes faster than it can be written is counted instead.
 type eventLog struct {
 	log    *slog.Logger
-	events chan vswitch.Event
-	lost   atomic.Uint64
-	stop   chan struct{}
+	events *vswitch.Watch
 	done   chan struct{}
 }
 
-func logEvents(log *slog.Logger) *eventLog {
-	// Room for each port of a full switch to come, go down and go.
-	l := &eventLog{log: log, events: make(chan vswitch.Event, 4096), stop: make(chan struct{}), done: make(chan struct{})}
+// logEvents logs until sw is closed.
+func logEvents(sw *vswitch.Switch, log *slog.Logger) *eventLog {
+	l := &eventLog{
+		log: log, done: make(chan struct{}),
+		events: sw.Watch(vswitch.EventFilter{Types: []vswitch.EventType{vswitch.TypePort, vswitch.TypeLink}}),
+	}
 	go l.run()
 	return l
 }
 
-// notify is vswitch.Options.Notify.
-func (l *eventLog) notify(e vswitch.Event) {
-	select {
-	case l.events <- e:
-	default:
-		l.lost.Add(1)
-	}
-}
-
-// close returns once everything is written. A notify that comes later is lost.
-func (l *eventLog) close() {
-	close(l.stop)
-	<-l.done
-}
+// wait returns once everything is written, which needs sw to be closed.
+func (l *eventLog) wait() { <-l.done }
 
 func (l *eventLog) run() {
 	defer close(l.done)
+	events := make([]vswitch.Event, 64)
 	for {
-		select {
-		case e := <-l.events:
-			l.write(e)
-		case <-l.stop:
-			for range len(l.events) {
-				l.write(<-l.events)
-			}
-			l.writeLost()
+		n, lost, err := l.events.Read(context.Background(), events)
+		if err != nil {
 			return
 		}
-		l.writeLost()
+		if lost > 0 {
+			l.log.Warn("events lost: the log is too slow", "events", lost)
+		}
+		for _, e := range events[:n] {
+			l.write(&e)
+		}
 	}
 }
 
-func (l *eventLog) writeLost() {
-	if n := l.lost.Swap(0); n > 0 {
-		l.log.Warn("events lost: the log is too slow", "events", n)
+func (l *eventLog) write(e *vswitch.Event) {
+	level, attrs := slog.LevelInfo, []any{}
+	if e.Port != "" {
+		attrs = append(attrs, "port", e.Port)
 	}
-}
-
-func (l *eventLog) write(e vswitch.Event) {
+	if e.From != e.To {
+		attrs = append(attrs, "from", e.From, "to", e.To)
+	}
 	switch e.Kind {
-	case vswitch.PortAdded:
-		l.log.Info("port added", "port", e.Port)
-	case vswitch.PortRemoved:
-		l.log.Info("port removed", "port", e.Port)
 	case vswitch.PortGone:
-		l.log.Warn("port gone", "port", e.Port, "err", e.Err)
-	case vswitch.LinkUp:
-		l.log.Info("link up", "port", e.Port)
-	case vswitch.LinkDown:
-		l.log.Info("link down", "port", e.Port)
+		level, attrs = slog.LevelWarn, append(attrs, "err", e.Err)
+	case vswitch.LinkResync:
+		level, attrs = slog.LevelWarn, append(attrs, "overruns", e.Count)
+	default:
 	}
+	//nolint:sloglint // The message is one of a few dozen.
+	l.log.Log(context.Background(), level, e.Kind.Type().String()+" "+e.Kind.String(), attrs...)
+}
+
+// onRemoval calls f whenever ports may have been removed, until sw is closed.
+func onRemoval(sw *vswitch.Switch, f func()) {
+	removals := sw.Watch(vswitch.EventFilter{Types: []vswitch.EventType{vswitch.TypePort}})
+	go func() {
+		events := make([]vswitch.Event, 64)
+		for {
+			n, lost, err := removals.Read(context.Background(), events)
+			if err != nil {
+				return
+			}
+			removed := lost > 0
+			for _, e := range events[:n] {
+				removed = removed || e.Kind == vswitch.PortRemoved
+			}
+			if removed {
+				f()
+			}
+		}
+	}()
 }

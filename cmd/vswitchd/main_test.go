@@ -85,14 +85,22 @@ func TestCheckReadsWhatTheFileNames(t *testing.T) {
 
 func TestSlowLogLosesEventsInsteadOfWaiting(t *testing.T) {
 	held, out := make(chan struct{}), &bytes.Buffer{}
-	l := logEvents(slog.New(slog.NewTextHandler(&heldWriter{held, out}, nil)))
-	for range 2*cap(l.events) + 1 {
-		l.notify(vswitch.Event{Kind: vswitch.LinkUp, Port: "p1"})
+	sw, err := vswitch.New(&config.Config{VLANAware: new(true)}, vswitch.Options{})
+	if err != nil {
+		t.Fatal(err)
 	}
+	l := logEvents(sw, slog.New(slog.NewTextHandler(&heldWriter{held, out}, nil)))
+	for range 10_000 { // More than are kept.
+		sw.Publish(vswitch.Event{Kind: vswitch.LinkUp, Port: "p1"})
+	}
+	sw.Publish(vswitch.Event{Kind: vswitch.LinkRenamed, Port: "p2", From: "x", To: "y"})
 	close(held)
-	l.close()
-	l.notify(vswitch.Event{Kind: vswitch.LinkUp, Port: "p2"}) // Too late, and harmless.
-	if !strings.Contains(out.String(), "events lost") || !strings.Contains(out.String(), `msg="link up" port=p1`) {
+	if err := sw.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l.wait()
+	if !strings.Contains(out.String(), "events lost") || !strings.Contains(out.String(), `msg="link up" port=p1`) ||
+		!strings.HasSuffix(out.String(), "msg=\"link renamed\" port=p2 from=x to=y\n") {
 		t.Error("what was lost is not counted")
 	}
 }
