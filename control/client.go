@@ -182,26 +182,11 @@ func ask[T any](ctx context.Context, c *Client, method, path string, request any
 
 // do makes one request. request and answer may be nil for none.
 func (c *Client) do(ctx context.Context, method, path string, request, answer any) error {
-	var body io.Reader
-	if request != nil {
-		text, err := json.Marshal(request)
-		if err != nil {
-			return fmt.Errorf("encode the request: %w", err)
-		}
-		body = bytes.NewReader(text)
-	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://vswitchd"+path, body)
+	reply, err := c.send(ctx, method, path, request)
 	if err != nil {
 		return err
 	}
-	reply, err := c.http.Do(r)
-	if err != nil {
-		return c.failed(err)
-	}
 	defer reply.Body.Close()
-	if reply.StatusCode >= http.StatusMultipleChoices {
-		return refused(reply)
-	}
 	if answer == nil {
 		return nil
 	}
@@ -209,6 +194,31 @@ func (c *Client) do(ctx context.Context, method, path string, request, answer an
 		return fmt.Errorf("socket %s: read the answer: %w", c.socket, err)
 	}
 	return nil
+}
+
+// send makes one request and returns the reply unless it is a refusal.
+func (c *Client) send(ctx context.Context, method, path string, request any) (*http.Response, error) {
+	var body io.Reader
+	if request != nil {
+		text, err := json.Marshal(request)
+		if err != nil {
+			return nil, fmt.Errorf("encode the request: %w", err)
+		}
+		body = bytes.NewReader(text)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://vswitchd"+path, body)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := c.http.Do(r)
+	if err != nil {
+		return nil, c.failed(err)
+	}
+	if reply.StatusCode >= http.StatusMultipleChoices {
+		defer reply.Body.Close()
+		return nil, refused(reply)
+	}
+	return reply, nil
 }
 
 func (c *Client) dial(ctx context.Context, _, _ string) (net.Conn, error) {

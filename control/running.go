@@ -194,7 +194,9 @@ func (r *Running) Apply(next *config.Config, within time.Duration) (changes []st
 	before := r.config()
 	changes = config.Diff(before, next)
 	if within == 0 {
-		return changes, r.change(func() error { return r.apply(next) })
+		err := r.change(func() error { return r.apply(next) })
+		r.tell(vswitch.ConfigApplied, changes, err)
+		return changes, err
 	}
 	f, err := r.begin()
 	if err != nil {
@@ -206,7 +208,15 @@ func (r *Running) Apply(next *config.Config, within time.Duration) (changes []st
 	t := &trial{before: before}
 	t.end = time.AfterFunc(within, func() { r.revert(t) })
 	r.trial = t
+	r.tell(vswitch.ConfigOnTrial, changes, nil)
 	return changes, nil
+}
+
+// tell publishes what was done, unless err says that it was not.
+func (r *Running) tell(what vswitch.EventKind, changes []string, err error) {
+	if err == nil {
+		r.sw.Publish(vswitch.Event{Kind: what, Count: uint64(len(changes))})
+	}
 }
 
 // apply takes next to the switch, and refuses what is not the switch's.
@@ -234,10 +244,12 @@ func (r *Running) revert(t *trial) {
 		return
 	}
 	r.trial = nil
+	changes := config.Diff(r.config(), t.before)
 	if err := r.sw.Apply(t.before); err != nil {
 		r.log.Error("configuration not confirmed in time, and not reverted", "err", err)
 		return
 	}
+	r.tell(vswitch.ConfigReverted, changes, nil)
 	r.log.Warn("configuration not confirmed in time: reverted")
 }
 
@@ -253,5 +265,6 @@ func (r *Running) Confirm() error {
 	}
 	r.trial.end.Stop()
 	r.trial = nil
+	r.tell(vswitch.ConfigConfirmed, nil, nil)
 	return nil
 }

@@ -45,6 +45,9 @@ type Server struct {
 	log     *slog.Logger
 	mux     *http.ServeMux
 	http    http.Server
+	write   time.Duration // for an answer, or the next part of a stream
+	streams chan struct{} // a place for each
+	ending  context.Context
 }
 
 // NewServer makes a server for sw.
@@ -53,7 +56,12 @@ func NewServer(sw *vswitch.Switch, d Daemon, log *slog.Logger) *Server {
 }
 
 func newServer(sw *vswitch.Switch, d Daemon, log *slog.Logger, l limits) *Server {
-	s := &Server{sw: sw, daemon: d, running: d.Running, log: log, mux: http.NewServeMux()}
+	s := &Server{
+		sw: sw, daemon: d, running: d.Running, log: log, mux: http.NewServeMux(),
+		write: l.write, streams: make(chan struct{}, MaxStreams),
+	}
+	var end context.CancelFunc
+	s.ending, end = context.WithCancel(context.Background())
 	if s.running == nil {
 		s.running = NewRunning(sw, "", Startup{Config: &config.Config{}}, log)
 	}
@@ -66,6 +74,7 @@ func newServer(sw *vswitch.Switch, d Daemon, log *slog.Logger, l limits) *Server
 		ConnContext:    withConnection,
 		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
+	s.http.RegisterOnShutdown(end)
 	return s
 }
 
@@ -77,8 +86,8 @@ func (s *Server) Serve(l *Listener) error {
 	return nil
 }
 
-// Shutdown takes no more requests, waits for those under way until ctx ends and
-// then cuts them off.
+// Shutdown takes no more requests, ends streams, waits for other requests under
+// way until ctx ends and then cuts them off.
 func (s *Server) Shutdown(ctx context.Context) error {
 	if s.http.Shutdown(ctx) == nil {
 		return nil
@@ -103,6 +112,7 @@ func (s *Server) routes() {
 		"GET /v1/fdb/settings":    {http.StatusOK, s.fdbSettings, nil},
 		"PATCH /v1/fdb/settings":  {http.StatusOK, s.setFDB, nil},
 		"GET /v1/stats":           {http.StatusOK, s.stats, nil},
+		"GET /v1/events":          {http.StatusOK, s.events, []string{"type", "port"}},
 		"GET /v1/config":          {http.StatusOK, s.showConfig, []string{"startup"}},
 		"POST /v1/config/apply":   {http.StatusOK, s.applyConfig, []string{"confirm"}},
 		"POST /v1/config/confirm": {http.StatusNoContent, s.confirmConfig, nil},
@@ -113,7 +123,7 @@ func (s *Server) routes() {
 }
 
 // operation is what one kind of request does. do gets the whole body and
-// returns that of the answer; status is that of success. The query has none but
+// returns that of the answer, or a stream; status is that of success. The query has none but
 // the parameters, none twice and none empty.
 type operation struct {
 	status     int
@@ -154,6 +164,10 @@ func (s *Server) carryOut(w http.ResponseWriter, r *http.Request, o operation) {
 	s.record(r, c, body, err)
 	if err != nil {
 		refuse(w, err)
+		return
+	}
+	if follow, ok := answer.(stream); ok {
+		s.serve(w, r, follow)
 		return
 	}
 	write(w, o.status, answer)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/vswitchd/vswitchd/config"
+	vswitch "github.com/vswitchd/vswitchd/switch"
 )
 
 // Startup is the configuration that a daemon begins with.
@@ -43,6 +44,7 @@ func (r *Running) Reload() (changes []string, err error) {
 	if err != nil {
 		r.startup = before
 	}
+	r.tell(vswitch.ConfigReloaded, changes, err)
 	return changes, err
 }
 
@@ -88,6 +90,7 @@ func (r *Running) Save() error {
 		// After a restart the file wins, which says the same.
 		r.log.Warn("configuration saved", "err", err)
 	}
+	r.tell(vswitch.ConfigSaved, nil, nil)
 	return nil
 }
 
