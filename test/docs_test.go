@@ -12,6 +12,7 @@ import (
 	"github.com/vswitchd/vswitchd/config"
 	"github.com/vswitchd/vswitchd/frame"
 	"github.com/vswitchd/vswitchd/metrics"
+	vswitch "github.com/vswitchd/vswitchd/switch"
 )
 
 var update = flag.Bool("update", false, "rewrite the tables of docs/operations.md that come from the code")
@@ -119,6 +120,14 @@ func TestMetricsTableIsTheCodes(t *testing.T) {
 		want = append(want, fmt.Sprintf("| `%s` | %s | %s |", m.Name, strings.Join(m.Labels, ", "), m.Help))
 	}
 	generated(t, "| metric | labels | meaning |", want)
+}
+
+func TestEventTableIsTheCodes(t *testing.T) {
+	var want []string
+	for k := range vswitch.NumEventKinds {
+		want = append(want, fmt.Sprintf("| `%v` | `%v` | %s |", k.Type(), k, k.Text()))
+	}
+	generated(t, "| type | event | meaning |", want)
 }
 
 func TestAlertsNameMetricsThatExist(t *testing.T) {

@@ -44,6 +44,7 @@ func TestPrograms(t *testing.T) {
 	t.Run("BadApplyLeavesAllAsItWas", testBadApplyLeavesAllAsItWas)
 	t.Run("HangupAppliesTheDifference", testHangupAppliesTheDifference)
 	t.Run("PortWithoutNamespaceIsNotResumed", testPortWithoutNamespaceIsNotResumed)
+	t.Run("EventsAreToldAsTheyHappen", testEventsAreToldAsTheyHappen)
 	t.Run("DemoShowsWhatItPromises", testDemoShowsWhatItPromises)
 	t.Run("DemoEndsWhenItIsTold", testDemoEndsWhenItIsTold)
 	t.Run("DemoNobodyCanReadFails", testDemoNobodyCanReadFails)
