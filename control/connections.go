@@ -9,9 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// connections accepts MaxConnections at a time. One more takes the place of the
-// oldest on which no request is being carried out: clients that connect and say
-// nothing, or do not read the answer, keep nobody out.
+// connections accepts MaxConnections at a time. One more takes the place of
+// another on which no request is being carried out, the oldest of the process
+// that has most of them open: a client that connects again and again, says
+// nothing or does not read the answers, keeps nobody else out.
 type connections struct {
 	*net.UnixListener
 
@@ -49,7 +50,7 @@ func (cs *connections) admit(c *connection) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if len(cs.open) >= MaxConnections {
-		i := slices.IndexFunc(cs.open, func(old *connection) bool { return !old.busy })
+		i := cs.dispensable()
 		if i < 0 {
 			return false
 		}
@@ -58,6 +59,22 @@ func (cs *connections) admit(c *connection) bool {
 	}
 	cs.open = append(cs.open, c)
 	return true
+}
+
+// dispensable returns the index of the connection that has to make room, or -1.
+// The caller holds mu.
+func (cs *connections) dispensable() int {
+	share := map[int]int{} // by pid
+	for _, c := range cs.open {
+		share[c.pid]++
+	}
+	found := -1
+	for i, c := range cs.open {
+		if !c.busy && (found < 0 || share[c.pid] > share[cs.open[found].pid]) {
+			found = i
+		}
+	}
+	return found
 }
 
 // Close implements net.Conn.

@@ -164,3 +164,21 @@ func TestBusyConnectionsAreNotCutOff(t *testing.T) {
 		t.Error("another connection was cut off")
 	}
 }
+
+func TestProcessWithMostConnectionsMakesRoom(t *testing.T) {
+	cs := &connections{}
+	admit := func(pid int) *connection {
+		c := &connection{UnixConn: new(net.UnixConn), from: cs, pid: pid}
+		if !cs.admit(c) {
+			t.Fatal("refused although some are idle")
+		}
+		return c
+	}
+	quiet := admit(1)
+	for range 3 * MaxConnections {
+		admit(2)
+	}
+	if !quiet.begin() {
+		t.Error("the only connection of a process had to make room for those of another")
+	}
+}
