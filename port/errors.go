@@ -47,12 +47,17 @@ func invalid(op, name, why, fix string) *Error {
 // than which step it came from.
 func failed(op, name, step string, err error) *Error {
 	e := &Error{Op: op, Name: name, Why: step + ": " + err.Error(), Err: err}
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		e.Err = ErrPermission
 		e.Fix = "run as root or with CAP_NET_ADMIN (and CAP_SYS_ADMIN for other network namespaces)"
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
+		e.Fix = moreFiles
 	}
 	return e
 }
+
+const moreFiles = "raise the daemon's limit of open files (LimitNOFILE, ulimit -n)"
 
 // deviceError explains why /dev/net/tun does not open.
 func deviceError(name string, err error) *Error {
@@ -68,6 +73,8 @@ func deviceError(name string, err error) *Error {
 		// The mode of the file was not the reason, so it is the cgroup's list.
 		e.Err = ErrPermission
 		e.Fix = "let the container or unit use the device (--device " + tunDevice + ", DeviceAllow=" + tunDevice + " rw)"
+	case unix.EMFILE, unix.ENFILE:
+		e.Fix = moreFiles
 	}
 	return e
 }

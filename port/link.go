@@ -50,7 +50,9 @@ func (t *TAP) netdev() (d *netdev, err error) {
 func (t *TAP) find(fd int) (d *netdev, err error) {
 	for range 10 {
 		err = t.locate(fd, func(name string, _, nsid int) (err error) {
-			d, err = query(nsid, name)
+			if d, err = query(nsid, name); err != nil && err != unix.ENODEV {
+				err = failed("find the link", name, "ask rtnetlink", err)
+			}
 			return err
 		})
 		if err != unix.ENODEV {

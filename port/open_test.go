@@ -335,6 +335,7 @@ func TestDeviceErrorSaysWhatToDo(t *testing.T) {
 	refused(t, deviceError("a", unix.ENODEV), ErrNotSupported, "modprobe tun")
 	refused(t, deviceError("a", unix.EACCES), ErrPermission, "chmod 0666", "udev")
 	refused(t, deviceError("a", unix.EPERM), ErrPermission, "DeviceAllow")
-	refused(t, deviceError("a", unix.EMFILE), unix.EMFILE, "too many open files")
+	refused(t, deviceError("a", unix.EMFILE), unix.EMFILE, "too many open files", "LimitNOFILE")
+	refused(t, failed("move", "a", "open", unix.ENFILE), unix.ENFILE, "LimitNOFILE")
 	refused(t, setIffError(&TAPConfig{Ifname: "a"}, unix.EPERM), ErrPermission, "CAP_NET_ADMIN", "user namespace")
 }
