@@ -4,10 +4,11 @@ LINT    := $(BIN)/golangci-lint
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X github.com/vswitchd/vswitchd/internal/version.version=$(VERSION)
 FUZZTIME ?= 20s
+SOAK    ?= -soak.cycles 10000 -soak.pause 30s
 ACCEPT  ?= ../shared/accept
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check race fuzz bench lint accept clean go
+.PHONY: help build demo test check race soak fuzz bench lint accept clean go
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +35,9 @@ test: go ## all tests that need Go and nothing else
 race: go ## the tests under the race detector, and race-built binaries into bin/race (needs a C compiler)
 	$(GO) test -race ./...
 	$(GO) build -race -o $(BIN)/race/ ./cmd/...
+
+soak: go ## what may happen to a daemon in years, in some 20 minutes; figures in lines with "soak:"
+	$(GO) test -count 1 -timeout 40m -v -run TestSoak ./test $(SOAK)
 
 fuzz: go ## each fuzz target for FUZZTIME
 	@for t in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | sort); do \
