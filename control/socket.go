@@ -3,7 +3,6 @@ package control
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -160,23 +159,17 @@ func makeDir(dir string) error {
 	return nil
 }
 
-// acquire locks the file for as long as it is open and leaves the pid in it. The
-// kernel ends the lock with the process, so a dead daemon holds nothing up.
+// acquire locks the file for as long as it is open and leaves the pid in it.
 func acquire(path string) (*os.File, error) {
 	// Nobody else may open it, for whoever can open it can lock it.
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		defer f.Close()
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("lock %s: %w", path, err)
-		}
-		pid, _ := io.ReadAll(io.LimitReader(f, 20)) // The message does without it.
-		return nil, fmt.Errorf("it is served by another vswitchd, pid %s; stop that one, or choose another path with --socket", strings.TrimSpace(string(pid)))
+	err = lock(f)
+	if err == nil {
+		err = f.Truncate(0)
 	}
-	err = f.Truncate(0)
 	if err == nil {
 		_, err = fmt.Fprintln(f, os.Getpid())
 	}

@@ -4,10 +4,12 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -82,6 +84,39 @@ func TestListenRefusesASecondDaemonAndNamesTheFirst(t *testing.T) {
 	if err := first.Unlock(); err != nil {
 		t.Fatal(err)
 	}
+	listenAt(t, path)
+}
+
+// A daemon that was killed holds its lock until the kernel has closed its TAPs.
+func TestListenWaitsForADaemonThatIsEnding(t *testing.T) {
+	if ending(strconv.Itoa(os.Getpid())) || ending("") {
+		t.Error("a process that goes on, or none, is seen to end")
+	}
+	dead := exec.Command("sleep", "1000")
+	if err := dead.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer dead.Wait() // Until then it is a zombie.
+	if err := dead.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	pid := strconv.Itoa(dead.Process.Pid)
+	for deadline := time.Now().Add(patience); !ending(pid); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a process that was killed is not seen to end")
+		}
+	}
+
+	path := socketPath(t)
+	first := listenAt(t, path)
+	if err := os.WriteFile(path+".lock", []byte(pid+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	end := time.AfterFunc(2*lockLooks*lockPause, func() {
+		_ = first.Close()
+		_ = first.Unlock()
+	})
+	defer end.Stop()
 	listenAt(t, path)
 }
 

@@ -24,6 +24,7 @@ import (
 // The defaults keep the tests brief; make soak has the figures of the promises.
 var (
 	soakCycles = flag.Int("soak.cycles", 100, "how many ports come and go")
+	soakKills  = flag.Int("soak.kills", 5, "how often the daemon is killed")
 	soakPause  = flag.Duration("soak.pause", time.Second, "how long the daemon is stopped")
 )
 
@@ -44,6 +45,7 @@ func TestSoak(t *testing.T) {
 	t.Run("DeletedLinkCostsItsOwnPort", testDeletedLinkCostsItsOwnPort)
 	t.Run("EndedNamespaceCostsItsOwnPort", testEndedNamespaceCostsItsOwnPort)
 	t.Run("StoppedDaemonForgetsNobody", testStoppedDaemonForgetsNobody)
+	t.Run("KilledDaemonComesBackAsItWas", testKilledDaemonComesBackAsItWas)
 	t.Run("RuntimeDirectoryThatTakesNothing", testRuntimeDirectoryThatTakesNothing)
 	t.Run("NoDescriptorLeft", testNoDescriptorLeft)
 	t.Run("OtherUserIsRefused", testOtherUserIsRefused)
