@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"net"
 	"slices"
 	"sync"
@@ -33,8 +34,11 @@ type connection struct {
 func (cs *connections) Accept() (net.Conn, error) {
 	for {
 		u, err := cs.AcceptUnix()
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return nil, err
+		}
+		if err != nil {
+			return nil, passing{err}
 		}
 		c := &connection{UnixConn: u, from: cs}
 		c.uid, c.pid = peer(u)
@@ -44,6 +48,13 @@ func (cs *connections) Accept() (net.Conn, error) {
 		_ = u.Close() // Nothing was written to it.
 	}
 }
+
+// passing is an error after which net/http tries again, with pauses of up to a
+// second: that nobody can connect for want of memory must not end the switch.
+type passing struct{ error }
+
+func (passing) Timeout() bool   { return false }
+func (passing) Temporary() bool { return true }
 
 // admit makes room for c, unless every other connection is busy.
 func (cs *connections) admit(c *connection) bool {

@@ -1,10 +1,12 @@
 package control
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -180,5 +182,25 @@ func TestProcessWithMostConnectionsMakesRoom(t *testing.T) {
 	}
 	if !quiet.begin() {
 		t.Error("the only connection of a process had to make room for those of another")
+	}
+}
+
+func TestErrorOfAcceptDoesNotEndTheServer(t *testing.T) {
+	// Without listen(2), accept(2) fails with EINVAL, which net takes to be the end.
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), "socket")
+	defer f.Close()
+	bare := must(net.FileListener(f))(t)
+	l := &connections{UnixListener: bare.(*net.UnixListener)}
+	_, err = l.Accept()
+	if e, ok := err.(interface{ Temporary() bool }); !ok || !e.Temporary() { // What net/http asks.
+		t.Errorf("%v: net/http would not try again", err)
+	}
+	_ = l.Close()
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("error %v, want net.ErrClosed", err)
 	}
 }
