@@ -4,7 +4,7 @@ LINT    := $(BIN)/golangci-lint
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X github.com/vswitchd/vswitchd/internal/version.version=$(VERSION)
 FUZZTIME ?= 20s
-SOAK    ?= -soak.cycles 10000 -soak.pause 30s
+SOAK    ?= -soak.cycles 10000 -soak.kills 500 -soak.errnos 9 -soak.pause 30s
 ACCEPT  ?= ../shared/accept
 
 .DEFAULT_GOAL := help

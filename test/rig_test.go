@@ -25,6 +25,7 @@ import (
 var (
 	soakCycles = flag.Int("soak.cycles", 100, "how many ports come and go")
 	soakKills  = flag.Int("soak.kills", 5, "how often the daemon is killed")
+	soakErrnos = flag.Int("soak.errnos", 1, "how many errors each system call is made to return")
 	soakPause  = flag.Duration("soak.pause", time.Second, "how long the daemon is stopped")
 )
 
@@ -50,6 +51,7 @@ func TestSoak(t *testing.T) {
 	t.Run("NoDescriptorLeft", testNoDescriptorLeft)
 	t.Run("OtherUserIsRefused", testOtherUserIsRefused)
 	t.Run("ClientsThatStarve", testClientsThatStarve)
+	t.Run("FailingSystemCalls", testFailingSystemCalls)
 }
 
 // rig is a daemon in the namespace of the test process, which logs to a file,
