@@ -31,11 +31,14 @@ func (t *TAP) write(o *Out) frame.DropReason {
 	iov[0].Base, iov[1].Base = &front[0], unsafe.SliceData(rest)
 	iov[0].SetLen(n)
 	iov[1].SetLen(len(rest))
-	errno := unix.EINTR
+	taken, errno := uintptr(0), unix.EINTR
 	for errno == unix.EINTR {
-		_, _, errno = unix.RawSyscall(unix.SYS_WRITEV, uintptr(t.fd), uintptr(unsafe.Pointer(&iov)), uintptr(len(iov)))
+		taken, _, errno = unix.RawSyscall(unix.SYS_WRITEV, uintptr(t.fd), uintptr(unsafe.Pointer(&iov)), uintptr(len(iov)))
 	}
 	runtime.KeepAlive(&front) // The system call knows it as a number only.
+	if errno == 0 && taken != uintptr(n+len(rest)) {
+		return frame.DropTransmitError // Part of a frame is none.
+	}
 	return reasonOf(errno)
 }
 

@@ -86,6 +86,22 @@ func TestTransmitSetsTheReasonOfEach(t *testing.T) {
 	}
 }
 
+func TestPartOfAFrameIsNotTransmitted(t *testing.T) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fds[0]) })
+	room, err := unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, 4096)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tap := wrapped(t, fds[1])
+	if why := transmit(tap, untagged(2*room), TagKeep, 0); why != frame.DropTransmitError {
+		t.Errorf("%v, want %v", why, frame.DropTransmitError)
+	}
+}
+
 func TestTransmitReasons(t *testing.T) {
 	for errno, want := range map[unix.Errno]frame.DropReason{
 		0: frame.Keep, unix.EIO: frame.DropLinkDown,
