@@ -13,7 +13,7 @@ if [ "${1:-}" != inside ]; then
   dir=$(mktemp -d)
   trap 'rm -rf "$dir"' EXIT
   git ls-files -z | tar -c --null -T - | tar -x -C "$dir"
-  go build -o "$dir/vswitchctl" ./cmd/vswitchctl
+  go build -o "$dir" ./cmd/...
   for p in port switch control cmd/vswitchctl internal/lab internal/nettest test; do
     go test -c -o "$dir/$p/$(basename "$p").test" "./$p"
   done
@@ -23,7 +23,7 @@ if [ "${1:-}" != inside ]; then
 fi
 mount -t tmpfs -o mode=0755 none /dev/net
 mknod -m 0666 /dev/net/tun c 10 200
-as_user="setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/ VSWITCH_REQUIRE_NETNS=1"
+as_user="setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/ VSWITCH_REQUIRE_NETNS=1 VSWITCH_BIN=$2"
 cd "$2"
 $as_user ./vswitchctl demo
 for t in */*.test */*/*.test; do

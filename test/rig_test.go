@@ -23,7 +23,7 @@ import (
 
 // The defaults keep the tests brief; make soak has the figures of the promises.
 var (
-	soakCycles = flag.Int("soak.cycles", 100, "how many ports come and go")
+	soakCycles = flag.Int("soak.cycles", 60, "how many ports come and go")
 	soakKills  = flag.Int("soak.kills", 5, "how often the daemon is killed")
 	soakErrnos = flag.Int("soak.errnos", 1, "how many errors each system call is made to return")
 	soakPause  = flag.Duration("soak.pause", time.Second, "how long the daemon is stopped")
