@@ -27,11 +27,14 @@ import (
 type ledger struct {
 	r              *rig
 	acked, pending []byte
+	n              int // changes asked for
 }
 
 // change asks for one of those changes that a running switch sees, at random.
-func (l *ledger) change(i int) error {
+func (l *ledger) change() error {
 	l.r.t.Helper()
+	l.n++
+	i := l.n
 	c, err := config.Parse("the acknowledged configuration", l.acked)
 	if err != nil {
 		l.r.t.Fatal(err)
@@ -165,13 +168,14 @@ func testKilledDaemonComesBackAsItWas(t *testing.T) {
 		}
 	})
 	var starts []time.Duration
-	for n, changes := 0, 0; n < *soakKills; n++ {
+	for n := range *soakKills {
 		moment := time.AfterFunc(rand.N(200*time.Millisecond), func() { _ = r.cmd.Process.Kill() })
-		for ; ; changes++ {
-			if err := l.change(changes); err != nil {
-				if refused := (*control.Error)(nil); errors.As(err, &refused) {
-					t.Fatalf("change %d: %v\nof:\n%s\nto:\n%s", changes, err, l.acked, l.pending)
-				}
+		for {
+			err := l.change()
+			if refused := (*control.Error)(nil); errors.As(err, &refused) {
+				t.Fatalf("change %d: %v\nof:\n%s\nto:\n%s", l.n, err, l.acked, l.pending)
+			}
+			if err != nil {
 				break
 			}
 		}
@@ -192,6 +196,6 @@ func testKilledDaemonComesBackAsItWas(t *testing.T) {
 	}
 	load.end()
 	slices.Sort(starts)
-	t.Logf("soak: killed %d times; ready again within %v, median %v, of 1s", len(starts), starts[len(starts)-1].Round(time.Millisecond), starts[len(starts)/2].Round(time.Millisecond))
+	t.Logf("soak: killed %d times among %d changes; ready again within %v, median %v, of 1s", len(starts), l.n, starts[len(starts)-1].Round(time.Millisecond), starts[len(starts)/2].Round(time.Millisecond))
 	r.aftermath()
 }
