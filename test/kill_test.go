@@ -169,7 +169,8 @@ func testKilledDaemonComesBackAsItWas(t *testing.T) {
 	})
 	var starts []time.Duration
 	for n := range *soakKills {
-		moment := time.AfterFunc(rand.N(200*time.Millisecond), func() { _ = r.cmd.Process.Kill() })
+		victim := r.cmd.Process
+		moment := time.AfterFunc(rand.N(200*time.Millisecond), func() { _ = victim.Kill() })
 		for {
 			err := l.change()
 			if refused := (*control.Error)(nil); errors.As(err, &refused) {
