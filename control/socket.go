@@ -16,20 +16,27 @@ import (
 	"github.com/vswitchd/vswitchd/config"
 )
 
+// RootSocket is DefaultSocket for root.
+const RootSocket = "/run/vswitchd/" + socketName
+
+const socketName = "vswitchd.sock"
+
 // DefaultSocket returns the path of the control socket where none is named:
-// /run/vswitchd/vswitchd.sock for root, else vswitchd.sock in the user's
-// $XDG_RUNTIME_DIR or, without that, in a directory of the user's own under
-// the one for temporary files. Whoever is root of a user namespace alone is no
-// root here.
+// in a systemd unit vswitchd.sock in its RuntimeDirectory, RootSocket for root,
+// else vswitchd.sock in the user's $XDG_RUNTIME_DIR or, without that, in a
+// directory of the user's own under the one for temporary files. Whoever is root
+// of a user namespace alone is no root here.
 func DefaultSocket() string {
-	const name = "vswitchd.sock"
+	if dir := os.Getenv("RUNTIME_DIRECTORY"); filepath.IsAbs(dir) { // systemd.exec(5)
+		return filepath.Join(dir, socketName)
+	}
 	if uid() == 0 {
-		return "/run/vswitchd/" + name
+		return RootSocket
 	}
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, name)
+		return filepath.Join(dir, socketName)
 	}
-	return filepath.Join(ownTempDir(), name)
+	return filepath.Join(ownTempDir(), socketName)
 }
 
 func ownTempDir() string {

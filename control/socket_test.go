@@ -186,6 +186,10 @@ func TestDefaultSocketIsTheUsersOwn(t *testing.T) {
 			t.Errorf("XDG_RUNTIME_DIR=%s: %s, want %s", dir, got, want)
 		}
 	}
+	t.Setenv("RUNTIME_DIRECTORY", "/run/unit")
+	if got := DefaultSocket(); got != "/run/unit/vswitchd.sock" {
+		t.Errorf("in a unit: %s", got)
+	}
 }
 
 func TestRootOfAUserNamespaceIsTheUserWhoMadeIt(t *testing.T) {

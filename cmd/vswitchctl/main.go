@@ -37,14 +37,14 @@ const (
 )
 
 const exitCodes = `Exit codes:
-  0  done
-  1  failed
-  2  the command or a value in it is wrong
-  3  no vswitchd answers on the socket
-  4  there is no such port or FDB entry
-  5  permission denied
-  6  conflict: it exists already, is in use, or the switch is full
-130  interrupted`
+    0  done
+    1  failed
+    2  the command or a value in it is wrong
+    3  no vswitchd answers on the socket
+    4  there is no such port or FDB entry
+    5  permission denied
+    6  conflict: it exists already, is in use, or the switch is full
+  130  interrupted`
 
 func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	root := newRoot()

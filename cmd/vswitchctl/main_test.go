@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
+
 	"github.com/vswitchd/vswitchd/config"
 	"github.com/vswitchd/vswitchd/control"
 )
@@ -163,4 +165,41 @@ func TestEveryPortKeyHasAFlag(t *testing.T) {
 			t.Errorf("there is no flag for %s", key)
 		}
 	}
+}
+
+func TestCompletionOffersNothingWithoutAnAnswer(t *testing.T) {
+	const nothing = ":4\n" // cobra.ShellCompDirectiveNoFileComp
+	failing := newDaemon(t, map[string]any{"GET /v1/ports": control.Error{Code: control.CodeFailed, Message: "bad"}})
+	for name, socket := range map[string]string{"absent": filepath.Join(t.TempDir(), "none"), "failing": failing.socket} {
+		t.Setenv("VSWITCHD_SOCKET", socket)
+		var out, errOut bytes.Buffer
+		run(t.Context(), []string{"__complete", "port", "show", ""}, &out, &errOut)
+		if out.String() != nothing || strings.Contains(errOut.String(), "rror: ") {
+			t.Errorf("%s: %q, %q", name, out.String(), errOut.String())
+		}
+	}
+}
+
+func TestEveryCommandHasAManualPage(t *testing.T) {
+	t.Setenv("VSWITCHD_SOCKET", "/of/the/builder")
+	dir := filepath.Join(t.TempDir(), "man")
+	var out bytes.Buffer
+	if code := run(t.Context(), []string{"man", dir}, &out, &out); code != exitOK {
+		t.Fatalf("exit %d: %s", code, out.String())
+	}
+	var check func(c *cobra.Command)
+	check = func(c *cobra.Command) {
+		page, err := os.ReadFile(filepath.Join(dir, strings.ReplaceAll(c.CommandPath(), " ", "-")+".1"))
+		if err != nil {
+			t.Error(err)
+		} else if !bytes.Contains(page, []byte(control.RootSocket)) || bytes.Contains(page, []byte("builder")) {
+			t.Errorf("%s: another default socket than root's:\n%s", c.CommandPath(), page)
+		}
+		for _, sub := range c.Commands() {
+			if !sub.Hidden {
+				check(sub)
+			}
+		}
+	}
+	check(newRoot())
 }

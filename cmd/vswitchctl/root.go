@@ -42,7 +42,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVarP(&o.output, "output", "o", "table", "`FORMAT` of the output: table or json")
 	offer(root, "output", "table", "json")
 
-	root.AddCommand(newStatus(o), newPort(o), newFDB(o), newStats(o), newEvents(o), newConfig(o), newDoctor(o), newDemo(), newVersion(o))
+	root.AddCommand(newStatus(o), newPort(o), newFDB(o), newStats(o), newEvents(o), newConfig(o), newDoctor(o), newDemo(), newVersion(o), newMan())
 	return root
 }
 
@@ -120,7 +120,9 @@ func complete(c *cobra.Command, flag string, f cobra.CompletionFunc) {
 	}
 }
 
-// portNames has the shell complete port names, which the daemon knows.
+// portNames has the shell complete port names, which the daemon knows. Without
+// its answer there are none: who is typing is not to be told of errors, nor
+// offered files.
 func (o *options) portNames(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -129,7 +131,7 @@ func (o *options) portNames(c *cobra.Command, args []string, _ string) ([]string
 	defer cancel()
 	ports, err := o.client().Ports(ctx)
 	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
+		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	names := make([]string, len(ports))
 	for i, p := range ports {
