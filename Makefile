@@ -1,14 +1,21 @@
 GO      ?= go
 BIN     := bin
 LINT    := $(BIN)/golangci-lint
+NFPM    := $(BIN)/nfpm
+SHARE    = $(DESTDIR)/usr/share
+DOC      = $(SHARE)/doc/vswitchd
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X github.com/vswitchd/vswitchd/internal/version.version=$(VERSION)
+# 1.2.3, 1.2.3~rc1, five commits later 1.2.3+5.gCOMMIT; before any release 0~DATE.gCOMMIT.
+DEBVERSION = $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//; s/-rc/~rc/; s/-\([0-9]*\)-g/+\1.g/' | grep . || \
+	TZ=UTC0 git show -s --format=0~%cd.g%h --date=format-local:%Y%m%d%H%M%S)
+export SOURCE_DATE_EPOCH ?= $(shell git show -s --format=%ct 2>/dev/null)
 FUZZTIME ?= 20s
 SOAK    ?= -soak.cycles 10000 -soak.kills 500 -soak.errnos 9 -soak.pause 30s
 ACCEPT  ?= ../shared/accept
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check race soak fuzz bench lint accept clean go
+.PHONY: help build demo test check race soak fuzz bench lint install deb accept clean go
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +60,36 @@ lint: $(LINT) ## golangci-lint, with the import boundaries
 
 $(LINT):
 	GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+install: build ## into DESTDIR, for those who make packages: programs, manual, completion, unit, docs
+	install -D -m 755 $(BIN)/vswitchd $(DESTDIR)/usr/sbin/vswitchd
+	install -D -m 755 $(BIN)/vswitchctl $(DESTDIR)/usr/bin/vswitchctl
+	install -D -m 644 deploy/vswitchd.yaml $(DESTDIR)/etc/vswitchd/vswitchd.yaml
+	install -D -m 644 deploy/systemd/vswitchd.service $(DESTDIR)/usr/lib/systemd/system/vswitchd.service
+	install -D -m 644 deploy/systemd/vswitchd.sysusers $(DESTDIR)/usr/lib/sysusers.d/vswitchd.conf
+	install -D -m 644 deploy/systemd/vswitchd.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/vswitchd.conf
+	install -D -m 644 deploy/networkd/05-vswitchd.network $(DESTDIR)/usr/lib/systemd/network/05-vswitchd.network
+	install -D -m 644 deploy/NetworkManager/90-vswitchd.conf $(DESTDIR)/usr/lib/NetworkManager/conf.d/90-vswitchd.conf
+	install -D -m 644 -t $(DOC) README.md docs/*.md
+	install -D -m 644 -t $(DOC)/examples/prometheus deploy/prometheus/scrape.yaml deploy/prometheus/alerts.yaml
+	install -D -m 644 LICENSE $(DOC)/copyright
+	gzip -9nc CHANGELOG.md >$(DOC)/changelog.gz
+	GOARCH= $(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/host/ ./cmd/vswitchctl
+	$(BIN)/host/vswitchctl man $(SHARE)/man/man1
+	install -D -m 644 deploy/man/vswitchd.8 $(SHARE)/man/man8/vswitchd.8
+	gzip -9nf $(SHARE)/man/man8/vswitchd.8 $(SHARE)/man/man1/vswitchctl*.1
+	install -d $(SHARE)/bash-completion/completions $(SHARE)/zsh/vendor-completions $(SHARE)/fish/vendor_completions.d
+	$(BIN)/host/vswitchctl completion bash >$(SHARE)/bash-completion/completions/vswitchctl
+	$(BIN)/host/vswitchctl completion zsh >$(SHARE)/zsh/vendor-completions/_vswitchctl
+	$(BIN)/host/vswitchctl completion fish >$(SHARE)/fish/vendor_completions.d/vswitchctl.fish
+
+deb: go $(NFPM) ## a Debian package in bin/, for this architecture or that of GOARCH
+	rm -rf $(BIN)/stage $(BIN)/vswitchd_*.deb
+	$(MAKE) --no-print-directory install DESTDIR=$(BIN)/stage
+	VERSION=$(DEBVERSION) ARCH=$$($(GO) env GOARCH) $(NFPM) package -f deploy/deb/nfpm.yaml -p deb -t $(BIN)/
+
+$(NFPM):
+	GOARCH= GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 
 check: build test race lint ## what a change must pass
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -125,5 +126,22 @@ func TestAddPortsStopsWhenTheDaemonIsToEnd(t *testing.T) {
 	cancel()
 	if err := addPorts(ended, []config.Port{{Name: "p1"}}, sw.Add); err != nil || len(sw.Ports()) != 0 {
 		t.Errorf("%v, %d ports", err, len(sw.Ports()))
+	}
+}
+
+func TestManualPageHasEveryFlag(t *testing.T) {
+	page, err := os.ReadFile("../../deploy/man/vswitchd.8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, usage := commandLine(t, "--help")
+	names := regexp.MustCompile(`(?m)^  -([a-z-]+)`).FindAllStringSubmatch(usage, -1)
+	if len(names) < 5 {
+		t.Fatalf("flags: %v", names)
+	}
+	for _, m := range names {
+		if !regexp.MustCompile(`(?m)^\.It Fl -` + m[1] + `\b`).Match(page) {
+			t.Errorf("deploy/man/vswitchd.8 does not have --%s", m[1])
+		}
 	}
 }
