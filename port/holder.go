@@ -119,6 +119,7 @@ func (e *Error) busy(target int) {
 	case 0:
 		e.Err = errors.Join(e.Err, errUnseen)
 		e.Why = "the TAP is in use by another process"
+		e.Fix += ", or see as root which it is: grep -l 'iff:." + e.Name + "$' /proc/[0-9]*/fdinfo/*"
 	case 1:
 		e.Why = "the TAP is in use by " + by[0]
 		e.Fix += ", or end that process"

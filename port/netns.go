@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -53,8 +54,19 @@ func openNetns(spec string) (int, error) {
 		path, missing, fix = "/proc/"+spec+"/ns/net", missing+" and no process "+spec, ""
 		fd, err = unix.Open(path, flags, 0)
 	}
+	if pid := pidIn(path); err == unix.EACCES && pid > 0 {
+		if fd, err = netnsOfPid(pid); err == unix.ESRCH {
+			missing, err = "there is no process "+strconv.Itoa(pid), unix.ENOENT
+		}
+	}
 	if err == unix.ENOENT {
 		return -1, &Error{Op: op, Name: spec, Why: missing, Fix: fix, Err: os.ErrNotExist}
+	}
+	if err == unix.EACCES {
+		return -1, &Error{
+			Op: op, Name: spec, Why: "open " + path + ": " + err.Error(), Err: ErrPermission,
+			Fix: "once started, the daemon opens no namespaces but those in /run/netns, elsewhere below /run, and of processes",
+		}
 	}
 	if err != nil {
 		return -1, failed(op, spec, "open "+path, err)
@@ -64,6 +76,49 @@ func openNetns(spec string) (int, error) {
 		return -1, invalid(op, spec, path+" is not a network namespace", fix)
 	}
 	return fd, nil
+}
+
+// pidIn returns the process whose network namespace path is, or 0.
+func pidIn(path string) int {
+	path, found := strings.CutPrefix(path, "/proc/")
+	text, ns := strings.CutSuffix(path, "/ns/net")
+	pid, err := strconv.ParseUint(text, 10, 31)
+	if !found || !ns || err != nil {
+		return 0
+	}
+	return int(pid)
+}
+
+// netnsOfPid opens the network namespace of a process that may not be looked
+// into: without CAP_SYS_PTRACE that of another user, behind Landlock any. The
+// kernel puts a link there all the same, and tells where the link is.
+func netnsOfPid(pid int) (int, error) {
+	fd, err := unix.Open(tunDevice, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(fd) // It takes the link along.
+	if err := setIff(fd, tapPattern, tapFlags|unix.IFF_TUN_EXCL); err != nil {
+		return -1, err
+	}
+	name, _, err := getIff(fd)
+	if err != nil {
+		return -1, err
+	}
+	d, err := query(OwnNSID, name)
+	if err != nil {
+		return -1, err
+	}
+	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(d.Index)
+	req.AddData(msg)
+	req.AddData(nl.NewRtAttr(unix.IFLA_NET_NS_PID, nl.Uint32Attr(uint32(pid))))
+	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(tapPattern)))
+	if _, err := req.Execute(unix.NETLINK_ROUTE, 0); err != nil {
+		return -1, err
+	}
+	return unix.IoctlRetInt(fd, unix.TUNGETDEVNETNS)
 }
 
 // nsidOf returns the id that the namespace fd has in the daemon's own and gives

@@ -54,3 +54,43 @@ func TestNetnsNameComesBeforePid(t *testing.T) {
 		t.Error("the pid was preferred to the name")
 	}
 }
+
+func TestNetnsOfAProcessNeedsNoLookIntoIt(t *testing.T) {
+	pid := pidOf(container(t))
+	byPath, err := openNetns(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(byPath)
+	want, err := identify(byPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byLink, err := netnsOfPid(pidIn("/proc/" + pid + "/ns/net"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(byLink)
+	if got, err := identify(byLink); err != nil || got != want {
+		t.Errorf("%v, %v, want %v", got, err, want)
+	}
+	own, err := netnsOfPid(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(own)
+	if same, err := isOwn(own); err != nil || !same {
+		t.Errorf("own: %v, %v", same, err)
+	}
+	if _, err := netnsOfPid(1 << 30); err != unix.ESRCH {
+		t.Errorf("no process: %v", err)
+	}
+	if exists("vsw-new0") {
+		t.Error("a link is left behind")
+	}
+	for _, path := range []string{"/proc/self/ns/net", "/proc/1/ns/mnt", "/proc//ns/net", "/run/netns/1", "/proc/-1/ns/net"} {
+		if pid := pidIn(path); pid != 0 {
+			t.Errorf("%s: process %d", path, pid)
+		}
+	}
+}
