@@ -100,13 +100,16 @@ type Port struct {
 	Ifname     string         `json:"ifname,omitempty"`     // name of the link; empty: the port's name
 	Netns      string         `json:"netns,omitempty"`      // name, path or pid of the namespace it is moved to
 	MAC        *frame.MAC     `json:"mac,omitempty"`        // address of the link, the station's; nil: made by the kernel
-	MTU        int            `json:"mtu,omitempty"`        // 0: 1500
-	TxQLen     int            `json:"txqlen,omitempty"`     // 0: 1000; the switch's receive queue
+	MTU        int            `json:"mtu,omitempty"`        // 0: 1500, or that of an adopted link
+	TxQLen     int            `json:"txqlen,omitempty"`     // 0: 1000, or that of an adopted link; the switch's receive queue
 	Up         *bool          `json:"up,omitempty"`         // nil: true
 	IP         []netip.Prefix `json:"ip,omitempty"`         // addresses given to the link
 	Persistent bool           `json:"persistent,omitempty"` // the link outlives the daemon; needs Owner
-	Owner      string         `json:"owner,omitempty"`      // user that may open the TAP; a name or number
-	Group      string         `json:"group,omitempty"`      // group that may open the TAP; a name or number
+	// Adopt takes an existing persistent TAP, leaves what is not given here as it
+	// is, but for Up, and leaves all as it was found when the port goes.
+	Adopt bool   `json:"adopt,omitempty"`
+	Owner string `json:"owner,omitempty"` // user that may open the TAP; a name or number
+	Group string `json:"group,omitempty"` // group that may open the TAP; a name or number
 
 	// VLANs, short: Access alone, or Trunk with or without Native. A port without
 	// any VLAN key is a member of no VLAN.

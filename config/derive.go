@@ -44,12 +44,17 @@ func (p Port) VLANs() Membership {
 }
 
 // Resolved returns the port with its default in each field that has one and
-// is not set. MAC and Limit may stay nil; the VLANs stay in their form.
+// is not set. MAC and Limit may stay nil, and MTU and TxQLen of an adopted link 0;
+// the VLANs stay in their form.
 func (p Port) Resolved() Port {
 	p.Kind = cmp.Or(p.Kind, KindTAP)
-	p.MTU = cmp.Or(p.MTU, DefaultMTU)
 	if p.Kind == KindTAP {
 		p.Ifname = cmp.Or(p.Ifname, p.Name)
+	}
+	if !p.Adopt {
+		p.MTU = cmp.Or(p.MTU, DefaultMTU)
+	}
+	if p.Kind == KindTAP && !p.Adopt {
 		p.TxQLen = cmp.Or(p.TxQLen, DefaultTxQLen)
 	}
 	p.Up = orTrue(p.Up)

@@ -93,11 +93,24 @@ func (p Port) validateTAP(ps *Problems) {
 	if p.Persistent && p.Netns != "" {
 		ps.add("persistent", "and netns exclude each other: the link would end with its namespace", "leave one of them out")
 	}
+	p.validateAdopt(ps)
+}
+
+func (p Port) validateAdopt(ps *Problems) {
+	if !p.Adopt {
+		return
+	}
+	if p.Netns != "" {
+		ps.add("adopt", "and netns exclude each other: opening the TAP in that namespace would keep the namespace alive", "leave one of them out")
+	}
+	if key := p.firstKey("persistent", "owner", "group"); key != "" {
+		ps.add(key, "an adopted TAP is persistent and stays with its owner and group", "leave it out, or leave out adopt")
+	}
 }
 
 func (p Port) validateStream(ps *Problems) {
 	v := reflect.ValueOf(p)
-	for _, key := range []string{"ifname", "netns", "mac", "txqlen", "up", "ip", "persistent", "owner", "group"} {
+	for _, key := range []string{"ifname", "netns", "mac", "txqlen", "up", "ip", "persistent", "adopt", "owner", "group"} {
 		if !v.Field(indexOf(v.Type(), key)).IsZero() {
 			ps.add(key, "a stream is a socket, not a link of the kernel", "leave it out")
 		}

@@ -20,10 +20,10 @@ const setUpLink = "set up the link"
 // LinkChange is what to change about a link; what is nil stays. Ranges are
 // those of TAPConfig.
 type LinkChange struct {
-	MTU    *int
-	MAC    *frame.MAC
-	TxQLen *int
-	Up     *bool
+	MTU    *int       `json:"mtu,omitempty"`
+	MAC    *frame.MAC `json:"mac,omitempty"`
+	TxQLen *int       `json:"txqlen,omitempty"`
+	Up     *bool      `json:"up,omitempty"`
 }
 
 func (c *LinkChange) validate(op, name string) error {
@@ -55,6 +55,11 @@ func (t *TAP) setLink(c LinkChange, ip []netip.Prefix, confirm func(*netdev) err
 	}
 	if err := c.validate(setUpLink, before.Ifname); err != nil {
 		return err
+	}
+	if t.adopted != nil {
+		if err := t.adopted.note(&c, before, ip); err != nil {
+			return err
+		}
 	}
 	var added []netip.Prefix
 	err = t.enter(before.Ifname, func(h *netlink.Handle) (err error) {

@@ -97,9 +97,9 @@ func occupied(name string, d *netdev, target int) error {
 	case !d.tap:
 		e.Why = name + " is a TUN (layer 3) device: it carries IP packets without Ethernet headers"
 		e.Fix = "a switch port needs a TAP: choose another ifname"
-	case d.persistent && !d.attached:
+	case d.persistent && !d.inUse():
 		e.Why = fmt.Sprintf("a persistent TAP named %s exists already; nobody was found to use it", name)
-		e.Fix = "make the port persistent to attach to it, or delete it with: ip link delete " + name
+		e.Fix = "adopt it (port add --adopt, adopt: true) to have it left as it is afterwards, make the port persistent to own it, or delete it with: ip link delete " + name
 	default:
 		e.busy(target)
 	}

@@ -14,6 +14,8 @@ type netdev struct {
 
 	// Of kind "tun" only.
 	tap, persistent, multiQueue bool
+	pi, vnetHdr                 bool // the flags of its last user
+	queues                      int  // of its users, if it is a multi-queue TAP
 	// attached says that somebody has it open: the last to close it takes the
 	// carrier away (__tun_detach, drivers/net/tun.c).
 	attached     bool
@@ -24,12 +26,24 @@ type netdev struct {
 // there is none. The kernel takes alternative names too: Ifname tells. It is one request over a socket of the own namespace: naming
 // another by its id takes CAP_NET_ADMIN over that, but no entering it.
 func query(nsid int, name string) (*netdev, error) {
+	return ask(nsid, nl.NewIfInfomsg(unix.AF_UNSPEC), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
+}
+
+// queryIndex is query for a link of the own namespace that is known by index.
+func queryIndex(index int) (*netdev, error) {
+	which := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	which.Index = int32(index)
+	return ask(OwnNSID, which)
+}
+
+func ask(nsid int, which ...nl.NetlinkRequestData) (*netdev, error) {
 	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
-	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+	for _, data := range which {
+		req.AddData(data)
+	}
 	if nsid != OwnNSID {
 		req.AddData(nl.NewRtAttr(unix.IFLA_TARGET_NETNSID, nl.Uint32Attr(uint32(nsid))))
 	}
-	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
 	msgs, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
 	if err != nil {
 		return nil, err
@@ -91,6 +105,12 @@ func (d *netdev) decodeTUN(kind uint16, v []byte) error {
 		d.persistent = number(v) != 0
 	case nl.IFLA_TUN_MULTI_QUEUE:
 		d.multiQueue = number(v) != 0
+	case nl.IFLA_TUN_NUM_QUEUES:
+		d.queues = number(v)
+	case nl.IFLA_TUN_PI:
+		d.pi = number(v) != 0
+	case nl.IFLA_TUN_VNET_HDR:
+		d.vnetHdr = number(v) != 0
 	case nl.IFLA_TUN_OWNER:
 		d.owner = number(v)
 	case nl.IFLA_TUN_GROUP:

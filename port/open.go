@@ -31,6 +31,15 @@ type TAPConfig struct {
 	// Owner and Group are the ids of who may open the TAP without
 	// CAP_NET_ADMIN; -1 is nobody in particular.
 	Owner, Group int
+	// Adopt takes the persistent TAP of that name that nobody uses, whoever may
+	// open it, instead of making one. Of the link only what is set above is
+	// changed, and Up, and when the TAP is closed it is left as it was found. It
+	// excludes Netns, Persistent, Owner and Group.
+	Adopt bool
+	// FoundDir is a directory for this use alone, where it is kept how adopted
+	// TAPs were found; see PutBack. If it is empty, a process that is killed
+	// leaves them as they are.
+	FoundDir string
 }
 
 func (c *TAPConfig) validate() error {
@@ -45,6 +54,14 @@ func (c *TAPConfig) validate() error {
 	}
 	if c.Persistent && c.Owner < 0 {
 		return invalid(op, c.Ifname, "a persistent TAP without an owner can be opened by every local user", "set owner")
+	}
+	if c.Adopt && c.Netns != "" {
+		return invalid(op, c.Ifname, "a TAP in another network namespace cannot be adopted: "+
+			tunDevice+" would have to be opened there, and the descriptor would keep that namespace alive",
+			"leave out adopt or netns")
+	}
+	if c.Adopt && (c.Persistent || c.Owner >= 0 || c.Group >= 0) {
+		return invalid(op, c.Ifname, "an adopted TAP is persistent and stays with its owner and group", "leave out adopt, or persistent, owner and group")
 	}
 	change := c.change()
 	return change.validate(op, c.Ifname)
@@ -85,17 +102,24 @@ func OpenTAP(cfg TAPConfig) (*TAP, error) {
 			target = fd
 		}
 	}
-	t, err := create(&cfg, target)
+	obtain := func() (*TAP, error) { return create(&cfg, target) }
+	if cfg.Adopt {
+		obtain = func() (*TAP, error) { return adopt(&cfg) }
+	}
+	t, err := obtain()
 	for try := 0; try < dyingTries && errors.Is(err, errUnseen); try++ {
 		time.Sleep(dyingPause)
-		t, err = create(&cfg, target)
+		t, err = obtain()
 	}
 	if err != nil {
 		return nil, err
 	}
 	if err := t.place(&cfg, target); err != nil {
-		_ = t.Close() // The error at hand says more.
-		return nil, err
+		left := t.Close()
+		if t.adopted != nil && left != nil {
+			return nil, fmt.Errorf("%w; %w", err, left)
+		}
+		return nil, err // It says more than that of closing.
 	}
 	return t, nil
 }
@@ -215,6 +239,9 @@ func (c *TAPConfig) confirm(d *netdev) error {
 			Op: "open TAP", Name: c.Ifname, Why: "the link was renamed to " + d.Ifname + " at once", Err: ErrNotSupported,
 			Fix: "see whether another program (udev) renames it, and let it leave it alone",
 		}
+	}
+	if c.Adopt {
+		return nil
 	}
 	return c.checkOwner(d)
 }

@@ -38,6 +38,8 @@ type TAP struct {
 	conn syscall.RawConn
 	home nsIdentity // the namespace that the descriptor was opened in
 	made bool       // the link was not there before
+	// adopted is nil unless the TAP is to be left as it was found.
+	adopted *adoption
 
 	fill  func(fd uintptr) bool // readAll, bound once: a method value is an allocation
 	batch *frame.Batch          // being filled
@@ -122,11 +124,15 @@ func (t *TAP) Discard() error {
 }
 
 // Close ends a waiting ReadBatch and lets go of the TAP: the kernel deletes its
-// link unless it is persistent. A second Close returns os.ErrClosed.
+// link unless it is persistent. An adopted one is left as it was found, of which
+// the error may tell. A second Close returns os.ErrClosed.
 func (t *TAP) Close() error {
 	if !t.closed.CompareAndSwap(false, true) {
 		return os.ErrClosed
 	}
 	close(t.done)
+	if t.adopted != nil {
+		return t.release()
+	}
 	return t.file.Close()
 }

@@ -39,7 +39,7 @@ type reporter interface {
 }
 
 func (s *Switch) open(a *attached) error {
-	d, err := openers[a.cfg.Kind](a.cfg)
+	d, err := openers[a.cfg.Kind](s, a.cfg)
 	if err != nil {
 		return fmt.Errorf("port %q: %w", a.name, err)
 	}
@@ -54,20 +54,21 @@ func (s *Switch) open(a *attached) error {
 }
 
 // openers make the device of a port, by kind.
-var openers = map[string]func(config.Port) (device, error){
-	config.KindTAP:    openTAP,
-	config.KindStream: openStream,
+var openers = map[string]func(*Switch, config.Port) (device, error){
+	config.KindTAP:    (*Switch).openTAP,
+	config.KindStream: (*Switch).openStream,
 }
 
-func openTAP(c config.Port) (device, error) {
+func (s *Switch) openTAP(c config.Port) (device, error) {
 	tc, err := tapConfig(c)
 	if err != nil {
 		return nil, err
 	}
+	tc.FoundDir = s.foundDir
 	return port.OpenTAP(tc)
 }
 
-func openStream(c config.Port) (device, error) {
+func (*Switch) openStream(c config.Port) (device, error) {
 	return port.OpenStream(port.StreamConfig{Listen: c.Listen, Dial: c.Dial, MTU: c.MTU})
 }
 
@@ -164,6 +165,7 @@ func unchangeable(old, next config.Port) error {
 		{"netns", old.Netns != next.Netns},
 		{"ip", !slices.Equal(old.IP, next.IP)},
 		{"persistent", old.Persistent != next.Persistent},
+		{"adopt", old.Adopt != next.Adopt},
 		{"owner", old.Owner != next.Owner},
 		{"group", old.Group != next.Group},
 	} {
@@ -190,11 +192,11 @@ func follow(a *attached, link port.Link) config.Port {
 	if _, ok := a.port.(device); !ok {
 		return given
 	}
-	if link.MTU != a.cfg.MTU {
+	if link.MTU != a.cfg.MTU && a.cfg.MTU != 0 {
 		given.MTU = link.MTU
 	}
 	// A length that could not be asked for is left to whoever set it.
-	if n := link.TxQLen; n != a.cfg.TxQLen && n >= 1 && n <= config.MaxTxQLen {
+	if n := link.TxQLen; n != a.cfg.TxQLen && a.cfg.TxQLen != 0 && n >= 1 && n <= config.MaxTxQLen {
 		given.TxQLen = n
 	}
 	if link.AdminUp != *a.cfg.Up {
@@ -213,10 +215,10 @@ func setLink(a *attached, next config.Port, link port.Link) (port.Link, error) {
 		return link, nil
 	}
 	var c port.LinkChange
-	if next.MTU != link.MTU {
+	if next.MTU != link.MTU && next.MTU != 0 {
 		c.MTU = &next.MTU
 	}
-	if next.TxQLen != follow(a, link).Resolved().TxQLen {
+	if n := next.TxQLen; n != 0 && n != follow(a, link).Resolved().TxQLen {
 		c.TxQLen = &next.TxQLen
 	}
 	if next.MAC != nil && *next.MAC != link.MAC {

@@ -21,12 +21,16 @@ type Options struct {
 	// Notify, if set, is told of events, in order and one at a time. It must
 	// neither block nor call the Switch.
 	Notify func(Event)
+	// FoundDir is where it is kept how adopted TAPs were found; see
+	// port.TAPConfig.
+	FoundDir string
 }
 
 // Switch is one virtual Ethernet switch. Its methods are safe for concurrent
 // use; none of them stops the workers.
 type Switch struct {
 	vlanAware bool
+	foundDir  string
 	table     *fdb.Table
 	live      atomic.Pointer[snapshot]
 	tick      atomic.Uint32 // the FDB's time, see clock
@@ -82,6 +86,7 @@ func New(c *config.Config, o Options) (*Switch, error) {
 	}
 	s := &Switch{
 		vlanAware: *c.VLANAware,
+		foundDir:  o.FoundDir,
 		table:     fdb.New(capacity),
 		notify:    o.Notify,
 		reserved:  c.ForwardReserved,

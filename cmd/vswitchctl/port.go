@@ -146,7 +146,7 @@ func (o *options) printChanged(c *cobra.Command, p control.Port) error {
 func newPortDel(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:               "del NAME",
-		Short:             "Remove a port, and its socket or, unless persistent, its TAP",
+		Short:             "Remove a port, and its socket or, unless persistent or adopted, its TAP",
 		ValidArgsFunction: o.portNames,
 	}
 	ifExists := c.Flags().Bool("if-exists", false, "succeed if there is no such port")
@@ -275,6 +275,7 @@ func flagsText(c *config.Port) string {
 		{"bcast_flood", c.BcastFlood},
 		{"ingress_filtering", c.IngressFiltering},
 		{"persistent", &c.Persistent},
+		{"adopt", &c.Adopt},
 	} {
 		if f.on != nil && *f.on {
 			words = append(words, f.name)

@@ -42,6 +42,7 @@ var settings = []setting{
 	{"txqlen", "txqlen", number, "queue in front of the switch in `FRAMES`"},
 	{"ip", "ip", list, "`ADDRESS/LEN` for the link; may be repeated"},
 	{"persistent", "persistent", yes, "let the link outlive the daemon; needs --owner"},
+	{"adopt", "adopt", yes, "take the persistent TAP that is there, and leave it as it was found when the port goes"},
 	{"owner", "owner", text, "`USER` that may open the TAP"},
 	{"group", "group", text, "`GROUP` that may open the TAP"},
 	{"access", "access", number, "access port of `VLAN`: member, PVID and untagged"},

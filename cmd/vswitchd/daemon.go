@@ -47,8 +47,10 @@ func run(ctx context.Context, st control.Startup, override func(*config.Config) 
 
 	// The lock of the socket is that of the file beside it too.
 	kept := socket + ".running"
+	adopted := socket + ".adopted"
+	putBack(adopted, log)
 	c, resumed := resume(c, st, kept, log)
-	sw, err := vswitch.New(c, vswitch.Options{})
+	sw, err := vswitch.New(c, vswitch.Options{FoundDir: adopted})
 	if err != nil {
 		return err
 	}

@@ -45,6 +45,7 @@ func TestPrograms(t *testing.T) {
 	t.Run("HangupAppliesTheDifference", testHangupAppliesTheDifference)
 	t.Run("PortWithoutNamespaceIsNotResumed", testPortWithoutNamespaceIsNotResumed)
 	t.Run("EventsAreToldAsTheyHappen", testEventsAreToldAsTheyHappen)
+	t.Run("AdoptedTAPIsLeftAsItWasFound", testAdoptedTAPIsLeftAsItWasFound)
 	t.Run("DemoShowsWhatItPromises", testDemoShowsWhatItPromises)
 	t.Run("DemoEndsWhenItIsTold", testDemoEndsWhenItIsTold)
 	t.Run("DemoNobodyCanReadFails", testDemoNobodyCanReadFails)

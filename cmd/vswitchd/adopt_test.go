@@ -1,0 +1,99 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// makeTAP does what `ip tuntap add NAME mode tap` does. The link goes with the test.
+func makeTAP(t *testing.T, name string) *netlink.Tuntap {
+	t.Helper()
+	fd := holdTAP(t, name)
+	if err := errors.Join(unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1), unix.Close(fd)); err != nil {
+		t.Fatal(err)
+	}
+	l := &netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: name}}
+	t.Cleanup(func() { _ = netlink.LinkDel(l) })
+	return l
+}
+
+// holdTAP opens a TAP as a VMM does.
+func holdTAP(t *testing.T, name string) (fd int) {
+	t.Helper()
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := unix.NewIfreq(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI)
+	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, r); err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
+func testAdoptedTAPIsLeftAsItWasFound(t *testing.T) {
+	tap := makeTAP(t, "tap0")
+	if err := netlink.LinkSetMTU(tap, 1280); err != nil {
+		t.Fatal(err)
+	}
+	found, err := net.InterfaceByName("tap0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asFound := func(when string) {
+		t.Helper()
+		now, err := net.InterfaceByName("tap0")
+		if err != nil || now.MTU != found.MTU || now.Flags != found.Flags || now.HardwareAddr.String() != found.HardwareAddr.String() {
+			t.Errorf("%s: %+v, %v; found was %+v", when, now, err, found)
+		}
+	}
+	b := newBench(t, twoPorts)
+	d := b.start()
+	if _, err := os.Stat(b.socket() + ".adopted"); err == nil {
+		t.Error("a directory was made for nothing")
+	}
+	code, out := b.run("vswitchctl", "--socket", b.socket(), "port", "add", "tap0", "--access", "10")
+	wantExit(t, code, 6, out, "a persistent TAP named tap0 exists already", "--adopt")
+	code, out = b.run("vswitchctl", "--socket", b.socket(), "port", "add", "tap1", "--adopt")
+	wantExit(t, code, 2, out, "there is no such link", "ip tuntap add tap1 mode tap")
+	add := []string{"port", "add", "tap0", "--access", "10", "--adopt", "--mac", "02:00:00:00:00:09", "--ip", "192.0.2.1/24"}
+	b.ctl(add...)
+	wantExit(t, 0, 0, b.ctl("port", "show", "tap0"), "adopt", "1280", "02:00:00:00:00:09")
+	b.ctl("port", "del", "tap0")
+	asFound("after port del")
+
+	b.ctl(add...)
+	b.ctl("port", "set", "tap0", "--mtu", "1400")
+	d.kill()
+	d = b.start()
+	wantExit(t, 0, 0, d.log.String(), "put back as it was found", "ifname=tap0")
+	wantExit(t, 0, 0, b.ctl("port", "show", "tap0"), "1400", "02:00:00:00:00:09")
+	b.ctl("port", "del", "tap0")
+	asFound("after a kill and port del")
+
+	b.ctl(add...)
+	d.stop()
+	asFound("after the end of the daemon")
+
+	d = b.start()
+	d.kill()
+	if err := netlink.LinkDel(tap); err != nil {
+		t.Fatal(err)
+	}
+	d = b.start()
+	wantExit(t, 0, 0, d.log.String(), "port not resumed", "port=tap0")
+	if strings.Contains(b.running(), "tap0") {
+		t.Errorf("running:\n%s", b.running())
+	}
+	d.stop()
+}
