@@ -45,6 +45,9 @@ type Config struct {
 	Control         Control  `json:"control,omitzero"`
 	Metrics         Metrics  `json:"metrics,omitzero"`
 	Ports           []Port   `json:"ports,omitempty"`
+	// AutoAttach are rules that make ports of TAPs as they appear. The first that
+	// matches a link counts.
+	AutoAttach []AutoAttach `json:"auto_attach,omitempty"`
 }
 
 // FDB configures the forwarding database.

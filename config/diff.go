@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 )
 
 // Diff lists what makes b of a, one key a line and in the order of the keys:
 // "- ports[web].mtu: 1400" is in a only, "+ ports[web].mtu: 9000" in b only.
 // Ports are known by name and static entries by VLAN and address, so that their
-// order does not matter. Both must be valid.
+// order does not matter; rules of auto_attach are known by their place. Both must be valid.
 func Diff(a, b *Config) []string {
 	was, is := a.lines(), b.lines()
 	type change struct{ path, text string }
@@ -54,7 +55,7 @@ func collect(lines map[string]string, path string, v reflect.Value) {
 		case isMappings(field.Type()):
 			for j := range field.Len() {
 				e := field.Index(j)
-				collect(lines, fmt.Sprintf("%s[%s].", at, nameOf(e.Interface())), e)
+				collect(lines, fmt.Sprintf("%s[%s].", at, cmp.Or(nameOf(e.Interface()), strconv.Itoa(j))), e)
 			}
 		default:
 			var b bytes.Buffer
@@ -65,7 +66,7 @@ func collect(lines map[string]string, path string, v reflect.Value) {
 	}
 }
 
-// nameOf says which element of a list it is.
+// nameOf says which element of a list it is, or nothing where its place does.
 func nameOf(element any) string {
 	switch e := element.(type) {
 	case Port:

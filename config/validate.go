@@ -21,6 +21,9 @@ func (c *Config) Validate() error {
 	c.Metrics.validate(&ps)
 	c.validatePorts(&ps)
 	c.validateStatic(&ps)
+	for i, r := range c.AutoAttach {
+		r.validate(&ps, fmt.Sprintf("auto_attach[%d]", i), c.VLANAware == nil || *c.VLANAware)
+	}
 	return ps.err()
 }
 

@@ -131,6 +131,9 @@ var keysOf = map[reflect.Type][]string{
 	reflect.TypeFor[Metrics](): jsonKeys(reflect.TypeFor[Metrics]()),
 	reflect.TypeFor[Port]():    jsonKeys(reflect.TypeFor[Port]()),
 
+	reflect.TypeFor[AutoAttach](): jsonKeys(reflect.TypeFor[AutoAttach]()),
+	reflect.TypeFor[Match]():      jsonKeys(reflect.TypeFor[Match]()),
+
 	reflect.TypeFor[StaticEntry](): jsonKeys(reflect.TypeFor[StaticEntry]()),
 }
 

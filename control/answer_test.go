@@ -85,7 +85,8 @@ func TestClientAsksForNothingThatNoPortIsCalled(t *testing.T) {
 		wantCode(t, err, CodeNotFound, "no port")
 		_, err = c.SetPort(t.Context(), name, nil)
 		wantCode(t, err, CodeNotFound, "no port")
-		wantCode(t, c.RemovePort(t.Context(), name), CodeNotFound, "no port")
+		_, err = c.RemovePort(t.Context(), name)
+		wantCode(t, err, CodeNotFound, "no port")
 	}
 	_, err := c.Port(t.Context(), "a-name-too-long-for-a-link")
 	if !errors.Is(err, ErrUnreachable) {

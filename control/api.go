@@ -14,7 +14,7 @@
 //	POST   /v1/config/confirm        POST /v1/config/save
 //
 // POST answers 201 with what was made, or 200 or 204 if nothing was, PATCH 200 with the whole of what was
-// changed, DELETE 204. Bodies and parameters are read strictly: a key that does
+// changed, DELETE 204, or 200 with a note. Bodies and parameters are read strictly: a key that does
 // not exist is an error. An error is answered with a status code of its kind
 // and an Error.
 package control
@@ -84,6 +84,9 @@ type Port struct {
 	State   config.State `json:"state"`       // in force
 	Learned int          `json:"fdb_learned"` // addresses
 	Config  config.Port  `json:"config"`      // every default filled in
+	// Origin is the rule that made the port, such as "auto_attach[0]"; absent if
+	// the port was configured.
+	Origin string `json:"origin,omitempty"`
 	// Device and Stats are there if one port was asked for, not in the list.
 	Device *Device    `json:"device,omitempty"`
 	Stats  *PortStats `json:"stats,omitempty"`
@@ -195,6 +198,11 @@ func (l *Limit) UnmarshalJSON(text []byte) error {
 	}
 	*l = Limit(n)
 	return nil
+}
+
+// PortRemoved is the answer to DELETE /v1/ports/{name} if there is more to say.
+type PortRemoved struct {
+	Note string `json:"note"`
 }
 
 // ConfigChange is the answer to POST /v1/config/apply.

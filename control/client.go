@@ -71,12 +71,12 @@ func (c *Client) SetPort(ctx context.Context, name string, keys map[string]any) 
 }
 
 // RemovePort removes a port.
-func (c *Client) RemovePort(ctx context.Context, name string) error {
+func (c *Client) RemovePort(ctx context.Context, name string) (done PortRemoved, err error) {
 	path, err := portPath(name)
 	if err != nil {
-		return err
+		return done, err
 	}
-	return c.do(ctx, http.MethodDelete, path, nil, nil)
+	return ask[PortRemoved](ctx, c, http.MethodDelete, path, nil)
 }
 
 // FDB lists the entries that match each field of f that is set.
@@ -187,7 +187,7 @@ func (c *Client) do(ctx context.Context, method, path string, request, answer an
 		return err
 	}
 	defer reply.Body.Close()
-	if answer == nil {
+	if answer == nil || reply.StatusCode == http.StatusNoContent {
 		return nil
 	}
 	if err := json.NewDecoder(reply.Body).Decode(answer); err != nil {

@@ -76,7 +76,7 @@ func TestEventsAreStreamedAsTheyHappen(t *testing.T) {
 	all.wants("fdb added  > 0 blackhole 02:00:00:00:00:01 10")
 	must(r.SetPort(t.Context(), "a", map[string]any{"flood": false}))(t)
 	all.wants("port changed a > 0 ")
-	if err := r.RemovePort(t.Context(), "b"); err != nil {
+	if _, err := r.RemovePort(t.Context(), "b"); err != nil {
 		t.Fatal(err)
 	}
 	all.wants("port removed b > 0 ")

@@ -84,7 +84,13 @@ func (s *Server) setPort(r *http.Request, body []byte) (any, error) {
 }
 
 func (s *Server) removePort(r *http.Request, _ []byte) (any, error) {
-	return nil, s.running.Change(func() error { return s.sw.Remove(r.PathValue("name")) })
+	name := r.PathValue("name")
+	info, _, _ := s.sw.Port(name) // If there is none, Remove says so.
+	err := s.running.Change(func() error { return s.sw.Remove(name) })
+	if err != nil || info.Rule == 0 {
+		return nil, err
+	}
+	return &PortRemoved{fmt.Sprintf("port %s was of %s, which leaves %s alone until that link is made anew, the rules change or the daemon is restarted", name, origin(info.Rule), info.Link.Ifname)}, nil
 }
 
 // aboutPort names the port in errors that are about keys of its configuration.
@@ -101,6 +107,7 @@ func portOf(p *vswitch.PortInfo) Port {
 		Ifname: p.Link.Ifname, Ifindex: p.Link.Index, Netns: p.Config.Netns,
 		MAC: p.Link.MAC, MTU: p.Link.MTU, TxQLen: p.Link.TxQLen,
 		Flags: linkFlags(p.Link), Up: p.Link.Up, State: p.State, Learned: p.Learned, Config: p.Config,
+		Origin: origin(p.Rule),
 	}
 	if p.Link.NSID != port.OwnNSID {
 		out.NSID = &p.Link.NSID
@@ -109,6 +116,14 @@ func portOf(p *vswitch.PortInfo) Port {
 		out.Stream = streamOf(p.Stream)
 	}
 	return out
+}
+
+// origin names the rule with that number, from 1; 0 is none.
+func origin(rule int) string {
+	if rule == 0 {
+		return ""
+	}
+	return fmt.Sprintf("auto_attach[%d]", rule-1)
 }
 
 func streamOf(i *port.StreamInfo) *Stream {

@@ -170,7 +170,11 @@ func (s *Server) carryOut(w http.ResponseWriter, r *http.Request, o operation) {
 		s.serve(w, r, follow)
 		return
 	}
-	write(w, o.status, answer)
+	status := o.status
+	if status == http.StatusNoContent && answer != nil {
+		status = http.StatusOK
+	}
+	write(w, status, answer)
 }
 
 // record logs who has changed what, or tried to.

@@ -75,11 +75,13 @@ func TestErrorsOfPortsSayWhatAndWhichKey(t *testing.T) {
 	wantCode(t, err, CodeNotFound, `"c"`)
 	_, err = r.Port(ctx, "c")
 	wantCode(t, err, CodeNotFound, `"c"`)
-	wantCode(t, r.RemovePort(ctx, "c"), CodeNotFound, `"c"`)
-	if err := r.RemovePort(ctx, "b"); err != nil {
+	_, err = r.RemovePort(ctx, "c")
+	wantCode(t, err, CodeNotFound, `"c"`)
+	if done, err := r.RemovePort(ctx, "b"); err != nil || done.Note != "" {
 		t.Fatal(err)
 	}
-	wantCode(t, r.RemovePort(ctx, "b"), CodeNotFound, `"b"`)
+	_, err = r.RemovePort(ctx, "b")
+	wantCode(t, err, CodeNotFound, `"b"`)
 }
 
 func TestStreamPortShowsItsConnections(t *testing.T) {
@@ -178,7 +180,7 @@ func TestStatsShowFramesAndDropsByReason(t *testing.T) {
 	if n := must(r.FlushFDB(ctx, FDBFlush{Port: "a"}))(t); n != 1 {
 		t.Errorf("flushed %d, want 1", n)
 	}
-	if err := r.RemovePort(ctx, "a"); err != nil {
+	if _, err := r.RemovePort(ctx, "a"); err != nil {
 		t.Fatal(err)
 	}
 	if s := must(r.Stats(ctx))(t); s.Departed.Receive.Frames != 2 || len(s.Ports) != 1 {
@@ -281,7 +283,7 @@ func TestChangesAreLoggedWithWhoMadeThem(t *testing.T) {
 	must(r.SetPort(t.Context(), "a", map[string]any{"limit": 5, "flood": false}))(t)
 	must(r.Ports(t.Context()))(t)
 	_, _ = r.SetPort(t.Context(), "a", map[string]any{strings.Repeat("x", 300): 1})
-	_ = r.RemovePort(t.Context(), "zz")
+	_, _ = r.RemovePort(t.Context(), "zz")
 	log := r.log.String()
 	who := fmt.Sprintf("uid=%d pid=%d", os.Getuid(), os.Getpid())
 	for _, want := range []string{

@@ -28,6 +28,7 @@ type Monitor struct {
 
 	mu      sync.Mutex // guards all below, and setting the deadline of file
 	watched map[*TAP]*watch
+	changed func() // see Notify
 }
 
 // watch is what is known of one TAP.
@@ -77,7 +78,17 @@ func (m *Monitor) Remove(t *TAP) {
 	delete(m.watched, t)
 }
 
-// Resyncs returns how often events were lost, so that all links were read.
+// Notify has f called, at once and after changes of any link in the daemon's own
+// namespace, to look at TAPs. It must not block. The last f counts.
+func (m *Monitor) Notify(f func()) {
+	m.mu.Lock()
+	m.changed = f
+	m.mu.Unlock()
+	f()
+}
+
+// Resyncs returns how often events were lost or a dump was interrupted, so that
+// all links were read.
 func (m *Monitor) Resyncs() uint64 { return m.resyncs.Load() }
 
 // Close ends the Monitor and returns after the last report.
@@ -101,11 +112,26 @@ func (m *Monitor) run() {
 		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return // closed
 		}
+		m.tell(events, lost)
 		for due := m.mark(events, lost); len(due) > 0; due = m.mark(nil, 0) {
 			for _, t := range due {
 				m.look(t)
 			}
 		}
+	}
+}
+
+// tell calls changed if the events are about links of the own namespace.
+func (m *Monitor) tell(events map[linkKey]bool, lost int) {
+	own := lost > 0
+	for key := range events {
+		own = own || key.nsid == OwnNSID
+	}
+	m.mu.Lock()
+	f := m.changed
+	m.mu.Unlock()
+	if own && f != nil {
+		f()
 	}
 }
 

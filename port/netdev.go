@@ -10,7 +10,9 @@ import (
 // netdev is what the kernel tells about a link, any link.
 type netdev struct {
 	Link
-	kind string // IFLA_INFO_KIND: "tun" for TUNs and TAPs, "" for a NIC
+	alias     string
+	linkGroup uint32
+	kind      string // IFLA_INFO_KIND: "tun" for TUNs and TAPs, "" for a NIC
 
 	// Of kind "tun" only.
 	tap, persistent, multiQueue bool
@@ -74,6 +76,10 @@ func (d *netdev) decode(m []byte) error {
 			d.MTU = number(v)
 		case unix.IFLA_TXQLEN:
 			d.TxQLen = number(v)
+		case unix.IFLA_IFALIAS:
+			d.alias = unix.ByteSliceToString(v)
+		case unix.IFLA_GROUP:
+			d.linkGroup = uint32(number(v))
 		case unix.IFLA_CARRIER:
 			d.attached = number(v) != 0
 		case unix.IFLA_STATS64:

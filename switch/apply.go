@@ -19,6 +19,8 @@ func (s *Switch) Apply(next *config.Config) error {
 	if err := next.Validate(); err != nil {
 		return err
 	}
+	s.auto.mu.Lock()
+	defer s.auto.mu.Unlock()
 	before := s.Running()
 	if err := fixed(before, next); err != nil {
 		return err
@@ -75,11 +77,15 @@ func (s *Switch) move(from, to *config.Config) error {
 		}
 	}
 	for _, p := range added {
+		s.yield(p)
 		if err := s.Add(p); err != nil {
 			return err
 		}
 	}
-	return s.moveFDB(from.FDB, to.FDB)
+	if err := s.moveFDB(from.FDB, to.FDB); err != nil {
+		return err
+	}
+	return s.setRules(to.AutoAttach)
 }
 
 // removeAll removes ports in parallel, because the kernel takes some 20 ms over
@@ -89,7 +95,13 @@ func (s *Switch) removeAll(ports map[string]config.Port) error {
 	var removing sync.WaitGroup
 	for name := range ports {
 		removing.Go(func() {
-			if err := s.Remove(name); err != nil && !errors.Is(err, ErrNotFound) {
+			s.mu.Lock()
+			a, err := s.find(name)
+			s.mu.Unlock()
+			if err == nil {
+				err = s.remove(a)
+			}
+			if err != nil && !errors.Is(err, ErrNotFound) {
 				errs <- err
 			}
 		})

@@ -24,7 +24,7 @@ type Event struct {
 	// Count is how many stations' frames were refused, keys of the configuration
 	// changed or netlink overruns met.
 	Count uint64
-	Err   error // why, for PortGone
+	Err   error // why, for PortGone and LinkNotAttached
 
 	number uint64 // among those of its ring, lost ones included
 }
@@ -62,6 +62,7 @@ const (
 	LinkMoved
 	LinkMTU
 	LinkResync
+	LinkNotAttached
 
 	FDBLearned
 	FDBMoved
@@ -93,12 +94,13 @@ var eventKinds = [NumEventKinds]struct {
 	PortGone:    {TypePort, "gone", "The device behind the port went away by itself; that the port is removed follows."},
 	PortRemoved: {TypePort, "removed", "The port was removed, with all its FDB entries."},
 
-	LinkUp:      {TypeLink, "up", "The link is up and has carrier, or a stream is connected."},
-	LinkDown:    {TypeLink, "down", "The link is down or has no carrier, or a stream is not connected; the port forwards nothing."},
-	LinkRenamed: {TypeLink, "renamed", "The link has another name: `from`, `to`."},
-	LinkMoved:   {TypeLink, "moved", "The link lives in another network namespace: `from`, `to` are ids as in `ip netns list-id`, or own for the daemon's."},
-	LinkMTU:     {TypeLink, "mtu", "The link has another MTU: `from`, `to`."},
-	LinkResync:  {TypeLink, "resync", "The kernel had more news of links than the daemon had room for, so that all links were looked at."},
+	LinkUp:          {TypeLink, "up", "The link is up and has carrier, or a stream is connected."},
+	LinkDown:        {TypeLink, "down", "The link is down or has no carrier, or a stream is not connected; the port forwards nothing."},
+	LinkRenamed:     {TypeLink, "renamed", "The link has another name: `from`, `to`."},
+	LinkMoved:       {TypeLink, "moved", "The link lives in another network namespace: `from`, `to` are ids as in `ip netns list-id`, or own for the daemon's."},
+	LinkMTU:         {TypeLink, "mtu", "The link has another MTU: `from`, `to`."},
+	LinkResync:      {TypeLink, "resync", "The kernel had more news of links than the daemon had room for, so that all links were looked at."},
+	LinkNotAttached: {TypeLink, "not_attached", "A rule of auto_attach matches the link, which the event names as its port, but it cannot be one; told once until the link changes."},
 
 	FDBLearned: {TypeFDB, "learned", "A station is new."},
 	FDBMoved:   {TypeFDB, "moved", "A station is behind another port than before, `from`."},

@@ -92,11 +92,20 @@ func (s *Switch) Set(name string, change func(config.Port) (config.Port, error))
 	if err != nil {
 		return err
 	}
+	if a.rule != 0 {
+		return invalidf("port %q is what auto_attach[%d] makes it: change that rule, or delete the port and add it with --adopt", name, a.rule-1)
+	}
+	return s.set(a, change)
+}
+
+// set is Set for a caller that holds mu.
+func (s *Switch) set(a *attached, change func(config.Port) (config.Port, error)) error {
+	name := a.name
 	link, err := currentLink(a)
 	if err != nil {
 		return fmt.Errorf("port %q: %w", name, err)
 	}
-	given, err := change(follow(a, link))
+	given, err := change(a.asChanged(link))
 	if err != nil {
 		return err
 	}
@@ -184,10 +193,10 @@ func currentLink(a *attached) (port.Link, error) {
 	return a.link, nil
 }
 
-// follow returns the configuration a was given, but where somebody else has
+// asChanged returns the configuration a was given, but where somebody else has
 // changed the link, with that: a change of something else does not undo it, and
 // one that asks for the old value does not pass for done.
-func follow(a *attached, link port.Link) config.Port {
+func (a *attached) asChanged(link port.Link) config.Port {
 	given := a.given
 	if _, ok := a.port.(device); !ok {
 		return given
@@ -218,7 +227,7 @@ func setLink(a *attached, next config.Port, link port.Link) (port.Link, error) {
 	if next.MTU != link.MTU && next.MTU != 0 {
 		c.MTU = &next.MTU
 	}
-	if n := next.TxQLen; n != 0 && n != follow(a, link).Resolved().TxQLen {
+	if n := next.TxQLen; n != 0 && n != a.asChanged(link).Resolved().TxQLen {
 		c.TxQLen = &next.TxQLen
 	}
 	if next.MAC != nil && *next.MAC != link.MAC {
@@ -247,15 +256,21 @@ func (s *Switch) watch(a *attached) error {
 	if !ok {
 		return nil
 	}
-	if s.monitor == nil {
-		m, err := port.NewMonitor(s.linkChanged)
-		if err != nil {
-			return fmt.Errorf("cannot watch links: %w", err)
-		}
-		s.monitor = m
+	if err := s.listen(); err != nil {
+		return err
 	}
 	s.byTAP[t] = a
 	s.monitor.Add(t)
+	return nil
+}
+
+// listen starts the monitor, if there is none. The caller holds mu.
+func (s *Switch) listen() (err error) {
+	if s.monitor == nil {
+		if s.monitor, err = port.NewMonitor(s.linkChanged); err != nil {
+			return fmt.Errorf("cannot watch links: %w", err)
+		}
+	}
 	return nil
 }
 
@@ -284,12 +299,23 @@ func (s *Switch) linkChanged(t *port.TAP, reported port.Link, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.byTAP[t]
-	if err != nil || a == nil || a.leaving || !differ(a.link, reported) {
+	if err != nil || a == nil || a.leaving {
 		return
 	}
-	if link, err := t.Link(); err == nil {
-		s.update(a, link)
+	// Not a change: the kernel's counter, and a first report of none.
+	reported.KernelDrops = a.link.KernelDrops
+	if reported == a.link {
+		return
 	}
+	link, err := t.Link()
+	if err != nil {
+		return
+	}
+	if !differ(a.link, link) {
+		a.link = link // Nothing that anybody follows.
+		return
+	}
+	s.update(a, link)
 }
 
 // differ reports whether two states of a link differ in what the switch follows.

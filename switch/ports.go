@@ -23,6 +23,8 @@ type PortInfo struct {
 	// ReceiveErrors counts reads from the device that failed.
 	ReceiveErrors uint64
 	Stream        *port.StreamInfo // nil unless it is one
+	// Rule is the number of the rule of auto_attach that made it, from 1; 0 for none.
+	Rule int
 }
 
 // Ports lists the ports by name. It asks the kernel about each link, which
@@ -63,7 +65,7 @@ func (s *Switch) Port(name string) (PortInfo, *port.Info, error) {
 
 func (s *Switch) info(a *attached) PortInfo {
 	s.mu.Lock()
-	i := PortInfo{ID: a.id, Config: a.cfg, Link: a.link}
+	i := PortInfo{ID: a.id, Config: a.cfg, Link: a.link, Rule: a.rule}
 	s.mu.Unlock()
 	i.Stats = a.counters.load()
 	i.Learned = s.table.PortCount(a.id)

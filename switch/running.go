@@ -11,15 +11,16 @@ import (
 
 // Running returns the configuration in force, valid and without what the switch
 // knows nothing of: Control and Metrics are empty. Ports are as they were given,
-// sorted by name; one that is being added or removed is not among them. The
+// sorted by name; one that is being added or removed, or was made by a rule, is not
+// among them. The
 // caller must not change what it refers to.
 func (s *Switch) Running() *config.Config {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := &config.Config{VLANAware: new(s.vlanAware), ForwardReserved: s.reserved, FDB: s.settings}
+	c := &config.Config{VLANAware: new(s.vlanAware), ForwardReserved: s.reserved, FDB: s.settings, AutoAttach: s.autoRules}
 	ports := make(map[frame.PortID]*attached, len(s.ports))
 	for _, a := range s.ports {
-		if !a.leaving {
+		if !a.leaving && a.rule == 0 {
 			ports[a.id] = a
 			c.Ports = append(c.Ports, a.given)
 		}
@@ -29,7 +30,8 @@ func (s *Switch) Running() *config.Config {
 	return c
 }
 
-// static lists the static entries by VLAN and address. Those in a VLAN that
+// static lists the static entries by VLAN and address. Those of other ports than
+// these, and those in a VLAN that
 // their port has left are of no use until it comes back, and left out. The
 // caller holds mu.
 func (s *Switch) static(ports map[frame.PortID]*attached) []config.StaticEntry {

@@ -29,6 +29,8 @@ type Options struct {
 // Switch is one virtual Ethernet switch. Its methods are safe for concurrent
 // use; none of them stops the workers.
 type Switch struct {
+	auto autoAttach
+
 	vlanAware bool
 	foundDir  string
 	table     *fdb.Table
@@ -46,9 +48,13 @@ type Switch struct {
 	departed PortStats
 	monitor  *port.Monitor
 	resyncs  uint64 // of monitor, as told
-	closed   bool
-	stop     chan struct{}
-	wg       sync.WaitGroup
+	// autoRules are those of auto, as given. left are links, by index, whose port
+	// somebody has removed: no rule takes them back.
+	autoRules []config.AutoAttach
+	left      map[int]bool
+	closed    bool
+	stop      chan struct{}
+	wg        sync.WaitGroup
 
 	feed       feed
 	fdbReaders int          // of events of the FDB
@@ -69,9 +75,11 @@ type attached struct {
 	dropsSeen   atomic.Uint64 // the most since then
 	counters    *counters
 	worker      *worker
-	seenPhase   uint64 // the worker's, see Stalled
-	refused     uint64 // the table's count, as told
-	leaving     bool   // being added or removed: the name is taken, the port is not there
+	seenPhase   uint64      // the worker's, see Stalled
+	refused     uint64      // the table's count, as told
+	rule        int         // number of the rule that made it, from 1; 0 for none
+	ruled       config.Port // what its rule has last made of it, whether that could be or not
+	leaving     bool        // being added or removed: the name is taken, the port is not there
 }
 
 // New makes a switch without ports. c must be valid; its Ports are the
@@ -95,6 +103,7 @@ func New(c *config.Config, o Options) (*Switch, error) {
 		byTAP:     map[*port.TAP]*attached{},
 		stop:      make(chan struct{}),
 		fetching:  time.NewTicker(fetchEvery),
+		auto:      autoAttach{wake: make(chan struct{}, 1)},
 	}
 	s.fetching.Stop()
 	s.feed.rings[ringOf(TypePort)].events = make([]Event, feedLen)
@@ -214,10 +223,14 @@ func (s *Switch) ended(a *attached, err error) {
 
 // Remove takes the port out of the switch and closes it: no frame reaches it
 // any more, its addresses are forgotten, and only then may its PortID and its
-// name be used again.
+// name be used again. If its link stays, no rule of AutoAttach takes it until it
+// is made anew or the rules change.
 func (s *Switch) Remove(name string) error {
 	s.mu.Lock()
 	a, err := s.find(name)
+	if err == nil && s.left != nil && a.link.NSID == port.OwnNSID {
+		s.left[a.link.Index] = true
+	}
 	s.mu.Unlock()
 	if err != nil {
 		return err

@@ -69,7 +69,7 @@ func (r *rig) cycle(farm lab.Host, left *atomic.Int64) error {
 		if err := farm.Send(numbered(frame.Broadcast, frame.MAC{2, 0xc0, farm.Name[1], i}, 0)); err != nil {
 			return err
 		}
-		if err := r.RemovePort(r.t.Context(), farm.Name); err != nil {
+		if _, err := r.RemovePort(r.t.Context(), farm.Name); err != nil {
 			return err
 		}
 	}

@@ -170,7 +170,7 @@ func (r *rig) refusedUntil(over func(), parts ...string) {
 	over()
 	for _, do := range []func() error{
 		func() error { _, err := r.AddPort(r.t.Context(), config.Port{Name: "late"}); return err },
-		func() error { return r.RemovePort(r.t.Context(), "late") },
+		func() error { _, err := r.RemovePort(r.t.Context(), "late"); return err },
 	} {
 		if err := do(); err != nil {
 			r.t.Error(err)

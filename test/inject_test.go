@@ -102,7 +102,7 @@ func (r *rig) exercise() {
 		if refused := (*control.Error)(nil); err != nil && !errors.As(err, &refused) && !errors.Is(err, control.ErrUnreachable) {
 			r.t.Logf("port add: %v", err)
 		}
-		_ = r.RemovePort(r.t.Context(), "late")
+		_, _ = r.RemovePort(r.t.Context(), "late")
 	}
 }
 
@@ -126,7 +126,7 @@ func testFailingSystemCalls(t *testing.T) {
 					t.Logf("soak: %d calls failed", n)
 				}
 				// What could not be taken away may still be there.
-				_ = r.RemovePort(t.Context(), "late")
+				_, _ = r.RemovePort(t.Context(), "late")
 				if i, err := net.InterfaceByName("late"); err == nil {
 					t.Errorf("left behind: %+v", i)
 				}

@@ -50,7 +50,7 @@ func (l *ledger) change() error {
 		gone := p.Name
 		c.Ports = slices.DeleteFunc(c.Ports, func(p config.Port) bool { return p.Name == gone })
 		c.FDB.Static = slices.DeleteFunc(c.FDB.Static, func(e config.StaticEntry) bool { return e.Port == gone })
-		ask = func() error { return l.r.RemovePort(ctx, gone) }
+		ask = func() error { _, err := l.r.RemovePort(ctx, gone); return err }
 	case 2:
 		added := *p
 		added.Name = fmt.Sprintf("a%06d", i)
@@ -135,7 +135,7 @@ func (l *ledger) settle(farm *netns.NS) {
 func testKilledDaemonComesBackAsItWas(t *testing.T) {
 	r, farm := newRig(t), nettest.New(t)
 	for _, name := range []string{"from", "to"} {
-		if err := r.RemovePort(t.Context(), name); err != nil {
+		if _, err := r.RemovePort(t.Context(), name); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -248,7 +248,7 @@ func (r *rig) aftermath() {
 		}
 	}
 	for _, name := range []string{"fresh1", "fresh2"} {
-		if err := r.RemovePort(r.t.Context(), name); err != nil {
+		if _, err := r.RemovePort(r.t.Context(), name); err != nil {
 			r.t.Fatal(err)
 		}
 	}

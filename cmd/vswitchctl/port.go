@@ -153,11 +153,14 @@ func newPortDel(o *options) *cobra.Command {
 	c.RunE = func(c *cobra.Command, args []string) error {
 		ctx, cancel := within(c)
 		defer cancel()
-		err := o.client().RemovePort(ctx, args[0])
+		done, err := o.client().RemovePort(ctx, args[0])
 		if *ifExists && isCode(err, control.CodeNotFound) {
 			return nil
 		}
-		return err
+		if err != nil || done.Note == "" {
+			return err
+		}
+		return o.print(c, done, func(w io.Writer) { fmt.Fprintln(w, done.Note) })
 	}
 	return takes(c, 1, 1)
 }
@@ -168,10 +171,10 @@ func isCode(err error, code control.Code) bool {
 }
 
 func writePorts(w io.Writer, ports []control.Port) {
-	fmt.Fprintln(w, "NAME\tINDEX\tIFNAME\tNETNS\tLINK\tSTATE\tMTU\tVLANS\tADDRESSES")
+	fmt.Fprintln(w, "NAME\tINDEX\tIFNAME\tNETNS\tLINK\tSTATE\tMTU\tVLANS\tADDRESSES\tORIGIN")
 	for _, p := range ports {
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%d\t%s\t%d\n",
-			p.Name, p.Index, or(p.Ifname, "-"), or(p.Netns, "-"), upDown(p.Up), p.State, p.MTU, vlansText(p.Config), p.Learned)
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%d\t%s\t%d\t%s\n",
+			p.Name, p.Index, or(p.Ifname, "-"), or(p.Netns, "-"), upDown(p.Up), p.State, p.MTU, vlansText(p.Config), p.Learned, or(p.Origin, "-"))
 	}
 }
 
@@ -180,6 +183,9 @@ func writePort(w io.Writer, p *control.Port) {
 	row("name", p.Name)
 	row("index", strconv.Itoa(p.Index))
 	row("kind", p.Kind)
+	if p.Origin != "" {
+		row("origin", p.Origin)
+	}
 	if p.Stream != nil {
 		writeStream(row, p)
 	} else {

@@ -1,14 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	vswitch "github.com/vswitchd/vswitchd/switch"
 )
 
 // makeTAP does what `ip tuntap add NAME mode tap` does. The link goes with the test.
@@ -96,4 +101,73 @@ func testAdoptedTAPIsLeftAsItWasFound(t *testing.T) {
 		t.Errorf("running:\n%s", b.running())
 	}
 	d.stop()
+}
+
+func testRulesAttachAndDetach(t *testing.T) {
+	const rule = "metrics: {listen: none}\nauto_attach:\n- match: {name: \"vm*\"}\n  port: {access: 10}\n"
+	makeTAP(t, "vm0")
+	b := newBench(t, twoPorts+rule)
+	d := b.start()
+	ports := func(want string) {
+		t.Helper()
+		eventually(t, "ports "+want, func() bool {
+			all, err := b.client().Ports(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, p := range all {
+				got = append(got, p.Name+p.Origin)
+			}
+			return strings.Join(got, " ") == want
+		})
+	}
+	ports("p1 p2 vm0auto_attach[0]")
+	makeTAP(t, "vm1")
+	ports("p1 p2 vm0auto_attach[0] vm1auto_attach[0]")
+	wantExit(t, 0, 0, b.ctl("port", "show", "vm1"), "auto_attach[0]")
+	b.ctl("config", "save")
+	if text, err := os.ReadFile(b.file); err != nil || strings.Contains(string(text), "vm0") || !strings.Contains(string(text), "auto_attach:") {
+		t.Errorf("saved: %s, %v", text, err)
+	}
+	code, out := b.run("vswitchctl", "--socket", b.socket(), "port", "set", "vm1", "--access", "20")
+	wantExit(t, code, 2, out, "auto_attach[0]", "--adopt")
+	wantExit(t, 0, 0, b.ctl("port", "del", "vm1"), "auto_attach[0]", "leaves vm1 alone until")
+	ports("p1 p2 vm0auto_attach[0]")
+
+	d.kill()
+	d = b.start()
+	ports("p1 p2 vm0auto_attach[0] vm1auto_attach[0]")
+	p1 := index(t, "p1")
+	b.write(strings.ReplaceAll(twoPorts+rule, "vm*", "vm1"))
+	try(t, d.cmd.Process.Signal(unix.SIGHUP))
+	ports("p1 p2 vm1auto_attach[0]")
+	if i, err := net.InterfaceByName("vm0"); err != nil || i.Flags&net.FlagUp != 0 || index(t, "p1") != p1 {
+		t.Errorf("%+v, %v", i, err)
+	}
+
+	d.stop()
+}
+
+func try(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s did not come about", what)
+		}
+	}
+}
+
+func TestLinkThatNoRuleCanHaveIsLogged(t *testing.T) {
+	var out bytes.Buffer
+	l := &eventLog{log: slog.New(slog.NewTextHandler(&out, nil))}
+	l.write(&vswitch.Event{Kind: vswitch.LinkNotAttached, Port: "vm0", Err: errors.New("in use by somebody")})
+	wantExit(t, 0, 0, out.String(), "level=WARN", `msg="link not_attached" port=vm0 err="in use by somebody"`)
 }

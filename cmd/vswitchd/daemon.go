@@ -66,6 +66,9 @@ func run(ctx context.Context, st control.Startup, override func(*config.Config) 
 	} else {
 		err = bringUp(ctx, sw, c)
 	}
+	if err == nil && ctx.Err() == nil {
+		err = sw.AutoAttach(c.AutoAttach)
+	}
 	if err != nil {
 		return err
 	}

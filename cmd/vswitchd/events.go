@@ -58,6 +58,8 @@ func (l *eventLog) write(e *vswitch.Event) {
 		level, attrs = slog.LevelWarn, append(attrs, "err", e.Err)
 	case vswitch.LinkResync:
 		level, attrs = slog.LevelWarn, append(attrs, "overruns", e.Count)
+	case vswitch.LinkNotAttached:
+		level, attrs = slog.LevelWarn, append(attrs, "err", e.Err)
 	default:
 	}
 	//nolint:sloglint // The message is one of a few dozen.
