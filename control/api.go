@@ -45,6 +45,7 @@ type Status struct {
 	Ports     int     `json:"ports"`
 	PortsUp   int     `json:"ports_up"`
 	FDB       FDBInfo `json:"fdb"`
+	Resyncs   uint64  `json:"netlink_resyncs"`   // of all links, after lost events
 	Metrics   string  `json:"metrics,omitempty"` // address of the web listener
 	Config    string  `json:"config,omitempty"`  // path of the startup file
 }

@@ -23,7 +23,7 @@ func (s *Server) status(*http.Request, []byte) (any, error) {
 	}
 	return &Status{
 		Version: s.daemon.Version, PID: os.Getpid(), Uptime: time.Since(s.daemon.Started).Seconds(),
-		VLANAware: s.sw.VLANAware(), Ports: len(ports), PortsUp: up, FDB: fdbInfo(s.sw),
+		VLANAware: s.sw.VLANAware(), Ports: len(ports), PortsUp: up, FDB: fdbInfo(s.sw), Resyncs: s.sw.Resyncs(),
 		Metrics: s.daemon.Metrics, Config: s.daemon.Config,
 	}, nil
 }

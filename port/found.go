@@ -55,7 +55,11 @@ func (a *adoption) note(c *LinkChange, d *netdev, ip []netip.Prefix) error {
 		was.Up = new(d.AdminUp)
 	}
 	if len(ip) > 0 {
-		has, err := netlink.AddrList(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: d.Index}}, netlink.FAMILY_ALL)
+		var has []netlink.Addr
+		_, err := whole(func() (err error) {
+			has, err = netlink.AddrList(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: d.Index}}, netlink.FAMILY_ALL)
+			return err
+		})
 		if err != nil {
 			return failed(setUpLink, d.Ifname, "list its addresses", err)
 		}

@@ -27,16 +27,24 @@ const dumpTries = 20
 // TAPs lists the TAPs of the daemon's own namespace, as they all were at one
 // time.
 func (m *Monitor) TAPs() (links []TAPLink, err error) {
-	for range dumpTries {
-		if links, err = dumpTAPs(); !errors.Is(err, nl.ErrDumpInterrupted) {
-			break
-		}
-		m.resyncs.Add(1)
-	}
+	again, err := whole(func() (err error) {
+		links, err = dumpTAPs()
+		return err
+	})
+	m.resyncs.Add(uint64(again))
 	if err != nil {
 		return nil, failed("list TAPs", "rtnetlink", "RTM_GETLINK", err)
 	}
 	return links, nil
+}
+
+// whole repeats a dump that changes of what it lists have interrupted
+// (NLM_F_DUMP_INTR), and returns how often.
+func whole(dump func() error) (again int, err error) {
+	for err = dump(); errors.Is(err, nl.ErrDumpInterrupted) && again < dumpTries; err = dump() {
+		again++
+	}
+	return again, err
 }
 
 func dumpTAPs() (links []TAPLink, err error) {

@@ -2,6 +2,17 @@ package vswitch
 
 import "slices"
 
+// Resyncs returns how often all links were read anew, because the kernel had more
+// events of them than there was room for or a dump was interrupted.
+func (s *Switch) Resyncs() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.monitor == nil {
+		return 0
+	}
+	return s.monitor.Resyncs()
+}
+
 // Stalled returns the ports whose worker is in the same batch now as at the
 // last call: a batch takes microseconds, so that one which outlasts the time
 // between two calls will not end. It is for one caller, a watchdog.

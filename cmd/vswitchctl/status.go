@@ -34,6 +34,7 @@ func writeStatus(w io.Writer, s *control.Status) {
 	row("uptime", time.Duration(s.Uptime*float64(time.Second)).Round(time.Second).String())
 	row("VLAN aware", yesNo(s.VLANAware))
 	row("ports", fmt.Sprintf("%d, %d up", s.Ports, s.PortsUp))
+	row("netlink resyncs", strconv.FormatUint(s.Resyncs, 10))
 	row("metrics", or(s.Metrics, "none"))
 	row("config", or(s.Config, "none"))
 	f := s.FDB
