@@ -13,9 +13,10 @@ export SOURCE_DATE_EPOCH ?= $(shell git show -s --format=%ct 2>/dev/null)
 FUZZTIME ?= 20s
 SOAK    ?= -soak.cycles 10000 -soak.kills 500 -soak.errnos 9 -soak.pause 30s
 ACCEPT  ?= ../shared/accept
+VM_KERNEL ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vswitchd/linux
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check race soak fuzz bench lint install deb accept clean go
+.PHONY: help build demo test vm check race soak fuzz bench lint install deb accept clean go
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +39,10 @@ demo: build ## hosts in namespaces talk through a switch; nothing stays behind
 test: go ## all tests that need Go and nothing else
 	@$(GO) run ./internal/netns/check
 	$(GO) test ./...
+
+vm: go ## virtual machines talk through a switch (needs qemu-system-x86; gets Debian's kernel once, into VM_KERNEL)
+	test/vm/kernel.sh $(VM_KERNEL)
+	VSWITCH_REQUIRE_VM=1 VSWITCH_VM_KERNEL=$(abspath $(VM_KERNEL)) $(GO) test -count=1 ./test/vm
 
 race: go ## the tests under the race detector, and race-built binaries into bin/race (needs a C compiler)
 	$(GO) test -race ./...

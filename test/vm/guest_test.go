@@ -1,0 +1,186 @@
+package vm
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// reply answers a command, which is a list of words. Both are JSON.
+type reply struct{ Output, Error string }
+
+// commands are what the guest obeys.
+var commands = map[string]func(args []string) (string, error){
+	"link":     link,
+	"vlan":     vlan,
+	"ping":     ping,
+	"exchange": dialAndExchange,
+	"read":     read,
+}
+
+// guest is the whole user space of a virtual machine: this test binary as the
+// first program that the kernel starts.
+func guest() {
+	fmt.Println("the guest ends:", serve())
+	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) // Without it, the kernel panics: QEMU ends all the same.
+}
+
+// serve obeys commands until "end".
+func serve() error {
+	tty, err := setUp()
+	if err != nil {
+		return err
+	}
+	in, out := json.NewDecoder(tty), json.NewEncoder(tty)
+	for answer := (reply{}); ; {
+		if err := out.Encode(answer); err != nil { // The first says that the guest is there.
+			return err
+		}
+		var args []string
+		if err := in.Decode(&args); err != nil {
+			return err
+		}
+		if args[0] == "end" {
+			return nil
+		}
+		answer = reply{}
+		if answer.Output, err = commands[args[0]](args[1:]); err != nil {
+			answer.Error = err.Error()
+		}
+	}
+}
+
+// setUp does what is an init system's, and returns the line to the test.
+func setUp() (*os.File, error) {
+	for dir, fs := range map[string]string{"/dev": "devtmpfs", "/proc": "proc"} {
+		_ = os.Mkdir(dir, 0o755)
+		if err := unix.Mount(fs, dir, fs, 0, ""); err != nil {
+			return nil, fmt.Errorf("mount %s: %w", dir, err)
+		}
+	}
+	modules, err := filepath.Glob("/*.ko") // in order
+	// Group 0 may open sockets for ICMP echo.
+	err = errors.Join(err, os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 0"), 0))
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range modules {
+		f, err := os.Open(path)
+		if err == nil {
+			err = unix.FinitModule(int(f.Fd()), "", 0)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("load %s: %w", path, err)
+		}
+	}
+	tty, err := os.OpenFile("/dev/ttyS1", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, err
+	}
+	raw := &unix.Termios{Cflag: unix.CS8 | unix.CREAD | unix.CLOCAL | unix.B115200}
+	raw.Cc[unix.VMIN] = 1
+	return tty, unix.IoctlSetTermios(int(tty.Fd()), unix.TCSETS, raw)
+}
+
+// link sets a link up: NAME MTU [ADDRESS/LEN].
+func link(args []string) (string, error) {
+	l, err := netlink.LinkByName(args[0])
+	if err != nil {
+		return "", err
+	}
+	mtu, err := strconv.Atoi(args[1])
+	err = errors.Join(err, netlink.LinkSetMTU(l, mtu), netlink.LinkSetUp(l))
+	if len(args) > 2 {
+		addr, parseErr := netlink.ParseAddr(args[2])
+		err = errors.Join(err, parseErr, netlink.AddrAdd(l, addr))
+	}
+	return "", err
+}
+
+// vlan adds a VLAN interface to a link: NAME VID. It is called NAME.VID.
+func vlan(args []string) (string, error) {
+	l, err := netlink.LinkByName(args[0])
+	if err != nil {
+		return "", err
+	}
+	vid, err := strconv.Atoi(args[1])
+	return "", errors.Join(err, netlink.LinkAdd(&netlink.Vlan{
+		LinkAttrs: netlink.LinkAttrs{Name: args[0] + "." + args[1], ParentIndex: l.Attrs().Index}, VlanId: vid,
+	}))
+}
+
+// ping waits for one echo: ADDRESS MTU. The datagram has the size of the MTU and
+// must not be fragmented.
+func ping(args []string) (string, error) {
+	mtu, err := strconv.Atoi(args[1])
+	if err != nil {
+		return "", err
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_ICMP)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	request := make([]byte, mtu-20)
+	request[0] = 8 // The kernel sees to identifier and checksum: ping_v4_sendmsg().
+	to := unix.SockaddrInet4{Addr: netip.MustParseAddr(args[0]).As4()}
+	err = errors.Join(
+		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO),
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: int64(patience.Seconds())}),
+		unix.Sendto(fd, request, 0, &to),
+	)
+	if err != nil {
+		return "", err
+	}
+	n, _, err := unix.Recvfrom(fd, make([]byte, mtu), 0)
+	if err == nil && n != len(request) {
+		err = fmt.Errorf("sent %d bytes, %d came back", len(request), n)
+	}
+	return "", err
+}
+
+// dialAndExchange is exchange over a connection that it makes: ADDRESS:PORT BYTES.
+func dialAndExchange(args []string) (string, error) {
+	n, err := strconv.ParseInt(args[1], 10, 64)
+	if err != nil {
+		return "", err
+	}
+	conn, err := net.DialTimeout("tcp4", args[0], patience)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	return exchange(conn.(*net.TCPConn), n)
+}
+
+// exchange sends n random bytes while it receives what the other end sends, and
+// returns the SHA-256 of either.
+func exchange(conn *net.TCPConn, n int64) (string, error) {
+	sent, received := sha256.New(), sha256.New()
+	wrote := make(chan error, 1)
+	go func() {
+		random := rand.NewChaCha8([32]byte{byte(rand.Int())})
+		_, err := io.CopyN(io.MultiWriter(conn, sent), random, n)
+		wrote <- errors.Join(err, conn.CloseWrite())
+	}()
+	_, err := io.Copy(received, conn)
+	err = errors.Join(err, <-wrote)
+	return fmt.Sprintf("%x %x", sent.Sum(nil), received.Sum(nil)), err
+}
+
+// read returns a file: PATH.
+func read(args []string) (string, error) {
+	text, err := os.ReadFile(args[0])
+	return string(text), err
+}
