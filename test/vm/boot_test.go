@@ -4,15 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"os"
 	"os/exec"
 	"runtime"
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // patience is how long anything may take that ought to be done soon.
@@ -21,8 +17,9 @@ const patience = time.Minute
 // Guest is a virtual machine that runs until End, Kill or the end of the test.
 type Guest struct {
 	t     *testing.T
-	conn  net.Conn // the guest's second serial port
 	qemu  *exec.Cmd
+	in    *json.Encoder // commands, to the guest's second serial port
+	out   *json.Decoder // replies, from there
 	ended chan struct{} // closed once QEMU has
 }
 
@@ -30,27 +27,30 @@ type Guest struct {
 // and returns once it obeys. What its kernel says is in the test's output.
 func (i *image) Boot(t *testing.T, netdev string) *Guest {
 	t.Helper()
-	conn, theirs := socketpair(t)
-	g := &Guest{t: t, conn: conn, ended: make(chan struct{})}
 	// Hardware virtualisation is left out: it is not had everywhere, and what
 	// boots in 4 s by translation needs none.
-	g.qemu = exec.Command(qemu, "-machine", "q35,accel=tcg", "-cpu", "max", "-m", "256",
+	qemu := exec.Command(qemu, "-machine", "q35,accel=tcg", "-cpu", "max", "-m", "256",
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
-		"-kernel", i.kernel, "-initrd", i.initrd,
-		"-append", "console=ttyS0 quiet loglevel=1 reboot=t panic=-1 tsc=reliable mitigations=off nokaslr cryptomgr.notests",
-		"-serial", "stdio", "-chardev", "socket,id=agent,fd=3", "-serial", "chardev:agent",
+		"-kernel", i.kernel, "-initrd", i.initrd, "-append", "console=ttyS0 quiet loglevel=1 "+
+			"reboot=t panic=-1 tsc=reliable mitigations=off nokaslr cryptomgr.notests",
+		"-serial", "file:/dev/stderr", "-serial", "stdio",
 		"-netdev", netdev+",id=n0", "-device", "virtio-net-pci,netdev=n0,romfile=,mac=52:54:00:00:00:01")
-	g.qemu.Stdout, g.qemu.Stderr = t.Output(), t.Output()
-	g.qemu.ExtraFiles = []*os.File{theirs}
-	g.qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	qemu.Stderr = t.Output()
+	qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	stdin, inErr := qemu.StdinPipe()
+	stdout, outErr := qemu.StdoutPipe()
+	if err := errors.Join(inErr, outErr); err != nil {
+		t.Fatal(err)
+	}
+	g := &Guest{t: t, qemu: qemu, in: json.NewEncoder(stdin), out: json.NewDecoder(stdout), ended: make(chan struct{})}
 	started := make(chan error)
 	go func() {
 		defer close(g.ended)
 		runtime.LockOSThread() // Pdeathsig watches the thread that starts the child.
-		started <- g.qemu.Start()
-		_ = g.qemu.Wait() // Nor does QEMU tell a guest's end from its crash.
+		started <- qemu.Start()
+		_ = qemu.Wait() // It does not tell a guest's end from its crash.
 	}()
-	if err := errors.Join(<-started, theirs.Close()); err != nil {
+	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(g.Kill)
@@ -79,13 +79,14 @@ func (g *Guest) send(args ...any) error {
 	for i, a := range args {
 		words[i] = fmt.Sprint(a)
 	}
-	return json.NewEncoder(g.conn).Encode(words)
+	return g.in.Encode(words)
 }
 
-// answer waits for a command's end.
+// answer waits for a command's end. A guest that does not answer is killed.
 func (g *Guest) answer() (string, error) {
+	defer time.AfterFunc(patience, g.Kill).Stop()
 	var r reply
-	err := errors.Join(g.conn.SetReadDeadline(time.Now().Add(patience)), json.NewDecoder(g.conn).Decode(&r))
+	err := g.out.Decode(&r)
 	if r.Error != "" {
 		err = errors.New(r.Error)
 	}
@@ -109,21 +110,4 @@ func (g *Guest) End() {
 func (g *Guest) Kill() {
 	_ = g.qemu.Process.Kill()
 	<-g.ended
-	_ = g.conn.Close()
-}
-
-// socketpair returns a connection and the descriptor of its other end.
-func socketpair(t *testing.T) (net.Conn, *os.File) {
-	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mine, theirs := os.NewFile(uintptr(fds[0]), "mine"), os.NewFile(uintptr(fds[1]), "theirs")
-	defer mine.Close() // FileConn has a descriptor of its own.
-	conn, err := net.FileConn(mine)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return conn, theirs
 }

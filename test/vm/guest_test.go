@@ -161,22 +161,23 @@ func dialAndExchange(args []string) (string, error) {
 		return "", err
 	}
 	defer conn.Close()
-	return exchange(conn.(*net.TCPConn), n)
+	sent, received, err := exchange(conn.(*net.TCPConn), n)
+	return sent + " " + received, err
 }
 
 // exchange sends n random bytes while it receives what the other end sends, and
 // returns the SHA-256 of either.
-func exchange(conn *net.TCPConn, n int64) (string, error) {
-	sent, received := sha256.New(), sha256.New()
+func exchange(conn *net.TCPConn, n int64) (sent, received string, err error) {
+	out, in := sha256.New(), sha256.New()
 	wrote := make(chan error, 1)
 	go func() {
 		random := rand.NewChaCha8([32]byte{byte(rand.Int())})
-		_, err := io.CopyN(io.MultiWriter(conn, sent), random, n)
+		_, err := io.CopyN(io.MultiWriter(conn, out), random, n)
 		wrote <- errors.Join(err, conn.CloseWrite())
 	}()
-	_, err := io.Copy(received, conn)
+	_, err = io.Copy(in, conn)
 	err = errors.Join(err, <-wrote)
-	return fmt.Sprintf("%x %x", sent.Sum(nil), received.Sum(nil)), err
+	return fmt.Sprintf("%x", out.Sum(nil)), fmt.Sprintf("%x", in.Sum(nil)), err
 }
 
 // read returns a file: PATH.

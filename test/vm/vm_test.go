@@ -6,15 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/vswitchd/vswitchd/internal/lab"
-	"github.com/vswitchd/vswitchd/internal/netns"
 	"github.com/vswitchd/vswitchd/internal/nettest"
 )
 
@@ -85,13 +86,13 @@ func (d *daemon) station(t *testing.T, name string, addr netip.Prefix) lab.Host 
 
 func configure(g *Guest, vid, mtu int) {
 	g.t.Helper()
-	if vid == 0 {
-		g.Run("link", "eth0", mtu, guestAddr)
-		return
+	name := "eth0"
+	if vid != 0 {
+		g.Run("link", name, mtu)
+		g.Run("vlan", name, vid)
+		name += fmt.Sprint(".", vid)
 	}
-	g.Run("link", "eth0", mtu)
-	g.Run("vlan", "eth0", vid)
-	g.Run("link", fmt.Sprint("eth0.", vid), mtu, guestAddr)
+	g.Run("link", name, mtu, guestAddr)
 }
 
 // transfer moves 4 MiB each way at once and compares what was sent with what
@@ -99,49 +100,66 @@ func configure(g *Guest, vid, mtu int) {
 func transfer(t *testing.T, g *Guest, host lab.Host) {
 	t.Helper()
 	const size = 4 << 20
-	l := listen(t, host.NS)
-	sums := make(chan string, 1)
-	go func() {
-		conn, err := accept(l)
-		if err != nil {
-			sums <- err.Error()
-			return
-		}
-		defer conn.Close()
-		s, err := exchange(conn, size)
-		sums <- fmt.Sprint(s, err)
-	}()
-	var sent, received string
-	_, _ = fmt.Sscan(g.Run("exchange", l.Addr(), size), &sent, &received) // As exchange writes them.
-	if got, want := <-sums, fmt.Sprint(received, " ", sent, error(nil)); got != want {
-		t.Errorf("the host sent and received %s, the guest received and sent %s", got, want)
+	conn := connect(t, g, host, size)
+	sent, received, err := exchange(conn, size)
+	its, itsErr := g.answer()
+	if err := errors.Join(err, itsErr); err != nil || its != received+" "+sent {
+		t.Errorf("the guest sent and received %s, the host received %s and sent %s; error %v", its, received, sent, err)
 	}
-	for name, text := range map[string]string{"guest": g.Run("read", "/proc/net/snmp"), "host": snmp(t, host.NS)} {
-		if n := counter(t, text, "Tcp:", "InCsumErrors"); n != "0" {
-			t.Errorf("%s: TcpInCsumErrors is %s, want 0", name, n)
+	var snmp []byte
+	err = host.NS.Do(func() (err error) {
+		snmp, err = os.ReadFile("/proc/thread-self/net/snmp")
+		return err
+	})
+	for name, text := range map[string]string{"guest": g.Run("read", "/proc/net/snmp"), "host": string(snmp)} {
+		if n := inCsumErrors.FindStringSubmatch(text); err != nil || n == nil || n[1] != "0" {
+			t.Errorf("%s: TcpInCsumErrors is %q, want 0; error %v", name, n, err)
 		}
 	}
+}
+
+// inCsumErrors finds the last counter of TCP in /proc/net/snmp.
+var inCsumErrors = regexp.MustCompile(`(?m)^Tcp: .*InCsumErrors\nTcp: .* (\d+)$`)
+
+// connect has the guest begin to exchange so many bytes, and returns the host's
+// end of the connection.
+func connect(t *testing.T, g *Guest, host lab.Host, size int64) *net.TCPConn {
+	t.Helper()
+	var l *net.TCPListener
+	err := host.NS.Do(func() (err error) {
+		l, err = net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(netip.AddrPortFrom(host.Addr.Addr(), 0)))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	deadline := time.Now().Add(patience)
+	if err := errors.Join(l.SetDeadline(deadline), g.send("exchange", l.Addr(), size)); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := l.AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(deadline); err != nil {
+		t.Fatal(err)
+	}
+	return conn
 }
 
 // killInTransfer kills the guest while data flow both ways, and others talk.
 func killInTransfer(t *testing.T, g *Guest, host, other lab.Host) {
 	t.Helper()
 	defer pinging(t, host, other)()
-	l := listen(t, host.NS)
-	const endless = 1 << 40
-	if err := g.send("exchange", l.Addr(), endless); err != nil {
-		t.Fatal(err)
-	}
-	conn, err := accept(l)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := connect(t, g, host, 1<<40)
 	wrote := make(chan struct{})
 	go func() {
 		defer close(wrote)
-		_, _ = conn.ReadFrom(zeros{}) // It ends as the test closes the connection.
+		_, _ = conn.ReadFrom(rand.NewChaCha8([32]byte{})) // It ends as conn is closed.
 	}()
-	_, err = io.CopyN(io.Discard, conn, 1<<20)
+	_, err := io.CopyN(io.Discard, conn, 1<<20)
 	g.Kill()
 	_ = conn.SetLinger(0) // Nobody is left to acknowledge anything.
 	_ = conn.Close()
@@ -151,22 +169,14 @@ func killInTransfer(t *testing.T, g *Guest, host, other lab.Host) {
 	}
 }
 
-// zeros is an endless Reader.
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) { return len(p), nil }
-
 // pinging has one host ping another until the function that it returns is
 // called. Each ping must be answered.
 func pinging(t *testing.T, from, to lab.Host) (end func()) {
 	t.Helper()
 	stop, result := make(chan struct{}), make(chan error, 1)
 	go func() {
-		pace := time.NewTicker(10 * time.Millisecond)
-		defer pace.Stop()
-		for {
-			_, err := from.Ping(to.Addr.Addr(), patience)
-			if err != nil {
+		for pace := time.NewTicker(10 * time.Millisecond); ; {
+			if _, err := from.Ping(to.Addr.Addr(), patience); err != nil {
 				result <- err
 				return
 			}
@@ -185,66 +195,4 @@ func pinging(t *testing.T, from, to lab.Host) (end func()) {
 			t.Error(err)
 		}
 	}
-}
-
-func listen(t *testing.T, ns *netns.NS) *net.TCPListener {
-	t.Helper()
-	var l *net.TCPListener
-	err := ns.Do(func() (err error) {
-		l, err = net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(netip.AddrPortFrom(hostAddr.Addr(), 0)))
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	return l
-}
-
-func accept(l *net.TCPListener) (*net.TCPConn, error) {
-	deadline := time.Now().Add(patience)
-	if err := l.SetDeadline(deadline); err != nil {
-		return nil, err
-	}
-	conn, err := l.AcceptTCP()
-	if err != nil {
-		return nil, err
-	}
-	return conn, conn.SetDeadline(deadline)
-}
-
-func snmp(t *testing.T, ns *netns.NS) string {
-	t.Helper()
-	var text []byte
-	err := ns.Do(func() (err error) {
-		text, err = os.ReadFile("/proc/thread-self/net/snmp")
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
-// counter reads /proc/net/snmp: a line of names, then one of values.
-func counter(t *testing.T, text, group, name string) string {
-	t.Helper()
-	var names []string
-	for line := range strings.Lines(text) {
-		words := strings.Fields(line)
-		if words[0] != group {
-			continue
-		}
-		if names == nil {
-			names = words
-			continue
-		}
-		for i := range names {
-			if names[i] == name {
-				return words[i]
-			}
-		}
-	}
-	t.Fatalf("no %s %s in:\n%s", group, name, text)
-	return ""
 }
