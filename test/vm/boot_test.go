@@ -84,9 +84,12 @@ func (g *Guest) send(args ...any) error {
 
 // answer waits for a command's end. A guest that does not answer is killed.
 func (g *Guest) answer() (string, error) {
-	defer time.AfterFunc(patience, g.Kill).Stop()
+	limit := time.AfterFunc(patience, g.Kill)
 	var r reply
 	err := g.out.Decode(&r)
+	if !limit.Stop() {
+		err = fmt.Errorf("no answer in %v", patience)
+	}
 	if r.Error != "" {
 		err = errors.New(r.Error)
 	}

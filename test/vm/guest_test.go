@@ -2,6 +2,7 @@ package vm
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -120,8 +121,8 @@ func vlan(args []string) (string, error) {
 	}))
 }
 
-// ping waits for one echo: ADDRESS MTU. The datagram has the size of the MTU and
-// must not be fragmented.
+// ping waits for one echo reply: ADDRESS MTU. The datagram has the size of the
+// MTU and must not be fragmented.
 func ping(args []string) (string, error) {
 	mtu, err := strconv.Atoi(args[1])
 	if err != nil {
@@ -137,13 +138,16 @@ func ping(args []string) (string, error) {
 	to := unix.SockaddrInet4{Addr: netip.MustParseAddr(args[0]).As4()}
 	err = errors.Join(
 		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO),
-		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: int64(patience.Seconds())}),
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: int64(patience.Seconds()) / 2}),
 		unix.Sendto(fd, request, 0, &to),
 	)
 	if err != nil {
 		return "", err
 	}
 	n, _, err := unix.Recvfrom(fd, make([]byte, mtu), 0)
+	if err == unix.EAGAIN {
+		err = errors.New("no reply")
+	}
 	if err == nil && n != len(request) {
 		err = fmt.Errorf("sent %d bytes, %d came back", len(request), n)
 	}
@@ -177,7 +181,7 @@ func exchange(conn *net.TCPConn, n int64) (sent, received string, err error) {
 	}()
 	_, err = io.Copy(in, conn)
 	err = errors.Join(err, <-wrote)
-	return fmt.Sprintf("%x", out.Sum(nil)), fmt.Sprintf("%x", in.Sum(nil)), err
+	return hex.EncodeToString(out.Sum(nil)), hex.EncodeToString(in.Sum(nil)), err
 }
 
 // read returns a file: PATH.
