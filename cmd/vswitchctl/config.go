@@ -14,8 +14,8 @@ import (
 )
 
 func newConfig(o *options) *cobra.Command {
-	return noun("config", "Show, check, compare, apply and save whole configurations",
-		newConfigShow(o), newConfigValidate(o), newConfigDiff(o), newConfigApply(o), newConfigConfirm(o), newConfigSave(o))
+	return noun("config", "Show, check, compare, apply, save and import whole configurations",
+		newConfigShow(o), newConfigValidate(o), newConfigDiff(o), newConfigApply(o), newConfigConfirm(o), newConfigSave(o), newConfigImport(o))
 }
 
 func newConfigShow(o *options) *cobra.Command {

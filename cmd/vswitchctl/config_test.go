@@ -48,6 +48,7 @@ func TestConfigurationsAreShownComparedAndApplied(t *testing.T) {
 		{"config apply " + good + " --confirm 1ms", exitUsage, "whole seconds"},
 		{"config confirm", 0, ""},
 		{"config save", exitConflict, "no startup file"},
+		{"config import lo", exitUsage, "import bridge \"lo\": no such bridge\n  name one of: ip -br link show type bridge\n"},
 	} {
 		code, out, errOut := d.ctl(t, strings.Fields(c.args)...)
 		if code != c.code || !strings.Contains(out+errOut, c.says) || code == 0 && !strings.Contains(c.args, "json") && out != c.says {
