@@ -91,17 +91,18 @@ type Port struct {
 	// Device and Stats are there if one port was asked for, not in the list.
 	Device *Device    `json:"device,omitempty"`
 	Stats  *PortStats `json:"stats,omitempty"`
-	// Stream is there if the port is one.
-	Stream *Stream `json:"stream,omitempty"`
+	// Socket is there if the port is one over a unix socket.
+	Socket *Socket `json:"socket,omitempty"`
 }
 
-// Stream is what became of the connections of a stream port.
-type Stream struct {
+// Socket is what became of the connections of a port over a unix socket.
+type Socket struct {
 	Connected   bool              `json:"connected"`
 	Connections uint64            `json:"connections"`       // ever made
 	Refused     uint64            `json:"refused"`           // closed at once: another one was served
 	Ended       map[string]uint64 `json:"ended,omitempty"`   // by reason
 	Lost        uint64            `json:"lost"`              // frames that a connection took along as it ended
+	TooLong     uint64            `json:"too_long"`          // datagrams longer than any frame, which were not received
 	Failure     string            `json:"failure,omitempty"` // of the last try to connect
 }
 

@@ -112,8 +112,8 @@ func portOf(p *vswitch.PortInfo) Port {
 	if p.Link.NSID != port.OwnNSID {
 		out.NSID = &p.Link.NSID
 	}
-	if p.Stream != nil {
-		out.Stream = streamOf(p.Stream)
+	if p.Socket != nil {
+		out.Socket = socketOf(p.Socket)
 	}
 	return out
 }
@@ -126,8 +126,11 @@ func origin(rule int) string {
 	return fmt.Sprintf("auto_attach[%d]", rule-1)
 }
 
-func streamOf(i *port.StreamInfo) *Stream {
-	s := &Stream{Connected: i.Connected, Connections: i.Connections, Refused: i.Refused, Lost: i.Lost, Ended: map[string]uint64{}}
+func socketOf(i *port.SocketInfo) *Socket {
+	s := &Socket{
+		Connected: i.Connected, Connections: i.Connections, Refused: i.Refused,
+		Lost: i.Lost, TooLong: i.TooLong, Ended: map[string]uint64{},
+	}
 	for why, n := range i.Ended {
 		if n != 0 {
 			s.Ended[port.End(why).String()] = n

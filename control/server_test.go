@@ -91,7 +91,7 @@ func TestStreamPortShowsItsConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Kind != "stream" || p.Up || p.State != config.StateDiscarding || p.MTU != 1500 || p.Device != nil || p.Stream == nil || p.Stream.Connected {
+	if p.Kind != "stream" || p.Up || p.State != config.StateDiscarding || p.MTU != 1500 || p.Device != nil || p.Socket == nil || p.Socket.Connected {
 		t.Errorf("got %+v", p)
 	}
 	c, err := net.Dial("unix", socket)
@@ -107,7 +107,7 @@ func TestStreamPortShowsItsConnections(t *testing.T) {
 	if p, err = r.Port(t.Context(), "vm"); err != nil {
 		t.Fatal(err)
 	}
-	if s := p.Stream; s.Connections != 1 || s.Ended["too_short"] != 1 || p.Stats.ReceiveErrors != 1 {
+	if s := p.Socket; s.Connections != 1 || s.Ended["too_short"] != 1 || p.Stats.ReceiveErrors != 1 {
 		t.Errorf("got %+v", s)
 	}
 	_, err = r.AddPort(t.Context(), config.Port{Name: "vm2", Kind: config.KindStream, Listen: socket})

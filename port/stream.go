@@ -2,7 +2,7 @@ package port
 
 import (
 	"bufio"
-	"context"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -30,28 +30,17 @@ type StreamConfig struct {
 //
 // Transmit copies frames into a queue of fixed size, which a goroutine per
 // connection writes to the socket. A frame counts as transmitted once it is in
-// there; frames lost with a connection that ends are StreamInfo.Lost.
+// there; frames lost with a connection that ends are SocketInfo.Lost.
 type Stream struct {
-	cfg      StreamConfig
+	socket
 	listener *net.UnixListener // nil with Dial
 	clients  chan net.Conn     // accepted and handed to run
 	arrived  chan *connection  // handed to ReadBatch
-	ctx      context.Context   //nolint:containedctx // It ends with Close, as the goroutines that Start begins.
-	cancel   context.CancelFunc
-	running  sync.WaitGroup
 
 	rx *connection // ReadBatch's
 	in *bufio.Reader
 
-	out outQueue
-
-	mtu         atomic.Int64
-	up          atomic.Bool
-	connections atomic.Uint64
-	refused     atomic.Uint64
-	lost        atomic.Uint64
-	ended       [NumEnds]atomic.Uint64
-	failure     atomic.Pointer[error] // of the last try to connect
+	refused atomic.Uint64
 }
 
 var _ Port = (*Stream)(nil)
@@ -74,16 +63,6 @@ func (e End) String() string {
 	return [NumEnds]string{"closed", "truncated", "too_short", "too_long", "error"}[e]
 }
 
-// StreamInfo is what became of a Stream's connections.
-type StreamInfo struct {
-	Connected   bool
-	Connections uint64 // ever made
-	Refused     uint64 // closed at once because another one was served
-	Ended       [NumEnds]uint64
-	Lost        uint64 // frames or segments transmitted into a connection that ended first
-	Failure     error  // why the last try to dial failed; nil if it did not
-}
-
 // connection is one meeting with a station.
 type connection struct {
 	net.Conn
@@ -96,17 +75,16 @@ type connection struct {
 // before Start.
 func OpenStream(cfg StreamConfig) (*Stream, error) {
 	s := &Stream{
-		cfg: cfg, clients: make(chan net.Conn), arrived: make(chan *connection),
-		in: bufio.NewReaderSize(nil, 2*frame.MaxTaggedLen), out: newOutQueue(),
+		clients: make(chan net.Conn), arrived: make(chan *connection),
+		in: bufio.NewReaderSize(nil, 2*frame.MaxTaggedLen),
 	}
-	s.mtu.Store(int64(cfg.MTU))
 	if cfg.Listen != "" {
 		var err error
 		if s.listener, err = listenStream(cfg.Listen); err != nil {
 			return nil, err
 		}
 	}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.init(cmp.Or(cfg.Listen, cfg.Dial), cfg.MTU)
 	return s, nil
 }
 
@@ -135,38 +113,10 @@ func (s *Stream) Close() error {
 	return err
 }
 
-// Link returns the state of the link, which is no kernel interface: it has an
-// MTU, and is up while a station is connected.
-func (s *Stream) Link() (Link, error) {
-	return Link{NSID: OwnNSID, MTU: int(s.mtu.Load()), Up: s.up.Load(), AdminUp: true}, nil
-}
-
-// SetLink changes the MTU, all that can be changed.
-func (s *Stream) SetLink(c LinkChange) error {
-	if c.MAC != nil || c.TxQLen != nil || c.Up != nil {
-		return &Error{
-			Op: "change stream", Name: s.path(), Why: "a socket has an MTU only", Err: ErrNotSupported,
-			Fix: "set the address at the station; to stop the port, set its state to discarding",
-		}
-	}
-	if c.MTU != nil {
-		s.mtu.Store(int64(*c.MTU))
-	}
-	return nil
-}
-
 // Info returns what became of the connections.
-func (s *Stream) Info() StreamInfo {
-	i := StreamInfo{
-		Connected: s.up.Load(), Connections: s.connections.Load(),
-		Refused: s.refused.Load(), Lost: s.lost.Load(),
-	}
-	for e := range s.ended {
-		i.Ended[e] = s.ended[e].Load()
-	}
-	if err := s.failure.Load(); err != nil {
-		i.Failure = *err
-	}
+func (s *Stream) Info() SocketInfo {
+	i := s.info()
+	i.Refused = s.refused.Load()
 	return i
 }
 
@@ -177,13 +127,6 @@ func (s *Stream) ReceiveErrors() (n uint64) {
 		n += s.ended[e].Load()
 	}
 	return n
-}
-
-func (s *Stream) path() string {
-	if s.listener != nil {
-		return s.cfg.Listen
-	}
-	return s.cfg.Dial
 }
 
 // end closes the connection, once, and counts why.

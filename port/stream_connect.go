@@ -3,7 +3,6 @@ package port
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"net"
 	"os"
 	"time"
@@ -14,8 +13,6 @@ import (
 const (
 	minRedial = 100 * time.Millisecond
 	maxRedial = 5 * time.Second
-
-	listenOn = "listen on" // Error.Op
 
 	// How long a station that connects may wait for the one before it to be seen
 	// to have gone: a VMM that is restarted finds its port again.
@@ -60,12 +57,6 @@ func (s *Stream) serve(conn net.Conn, report func(Link)) {
 	s.setUp(false, report)
 }
 
-func (s *Stream) setUp(up bool, report func(Link)) {
-	s.up.Store(up)
-	link, _ := s.Link() // It cannot fail.
-	report(link)
-}
-
 // next returns the next connection, or nil after Close. Dialling begins after
 // the pause.
 func (s *Stream) next(pause time.Duration) net.Conn {
@@ -83,7 +74,7 @@ func (s *Stream) next(pause time.Duration) net.Conn {
 func (s *Stream) dial(pause time.Duration) net.Conn {
 	var d net.Dialer
 	for s.sleep(pause) {
-		conn, err := d.DialContext(s.ctx, "unix", s.cfg.Dial)
+		conn, err := d.DialContext(s.ctx, "unix", s.path)
 		if err == nil {
 			s.failure.Store(nil)
 			return conn
@@ -120,37 +111,14 @@ func (s *Stream) accept() {
 	}
 }
 
-// sleep returns false at once if the stream is closed meanwhile.
-func (s *Stream) sleep(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-s.ctx.Done():
-		return false
-	case <-timer.C:
-		return s.ctx.Err() == nil
-	}
-}
-
-// listenStream makes a socket at path. Nobody can connect before listen(2), and
-// by then the mode is as it shall be.
+// listenStream makes a socket at path that listens.
 func listenStream(path string) (*net.UnixListener, error) {
-	if err := clearStale(path); err != nil {
+	f, err := bindSocket(path, unix.SOCK_STREAM)
+	if err != nil {
 		return nil, err
 	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return nil, failed(listenOn, path, "socket", err)
-	}
-	f := os.NewFile(uintptr(fd), path)
 	defer f.Close() // FileListener has a descriptor of its own.
-	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
-		return nil, socketError(path, "bind", err)
-	}
-	err = os.Chmod(path, 0o660) //nolint:gosec // The group must be able to connect.
-	if err == nil {
-		err = unix.Listen(fd, unix.SOMAXCONN)
-	}
+	err = unix.Listen(int(f.Fd()), unix.SOMAXCONN)
 	var l net.Listener
 	if err == nil {
 		l, err = net.FileListener(f)
@@ -161,43 +129,4 @@ func listenStream(path string) (*net.UnixListener, error) {
 	u := l.(*net.UnixListener)
 	u.SetUnlinkOnClose(true)
 	return u, nil
-}
-
-// clearStale removes a socket at path that a dead process has left.
-func clearStale(path string) error {
-	st, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return socketError(path, "look at it", err)
-	}
-	if st.Mode().Type() != fs.ModeSocket {
-		return &Error{Op: listenOn, Name: path, Why: "there is a file of that name which is not a socket", Fix: "remove it, or choose another path", Err: ErrExists}
-	}
-	c, err := net.Dial("unix", path)
-	switch {
-	case errors.Is(err, unix.ECONNREFUSED): // Nobody listens.
-		if err := os.Remove(path); err != nil {
-			return socketError(path, "remove what a dead process has left", err)
-		}
-		return nil
-	case err == nil:
-		_ = c.Close() // It was a question only.
-		fallthrough
-	case errors.Is(err, unix.EAGAIN): // Its queue is full.
-		return &Error{Op: listenOn, Name: path, Why: "another program listens there", Fix: "stop that one, or choose another path", Err: ErrBusy}
-	}
-	return socketError(path, "find out whether it is in use", err)
-}
-
-func socketError(path, step string, err error) *Error {
-	e := &Error{Op: listenOn, Name: path, Why: step + ": " + err.Error(), Err: err}
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		e.Err, e.Fix = ErrPermission, "let the daemon's user write to the directory, or choose another path"
-	case errors.Is(err, fs.ErrNotExist):
-		e.Fix = "make the directory first"
-	}
-	return e
 }

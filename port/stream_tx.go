@@ -35,7 +35,7 @@ func newOutQueue() outQueue {
 
 // Transmit is described at Transmitter. It waits for other goroutines that
 // transmit by the same port to copy their frames, never for the station.
-func (s *Stream) Transmit(out []Out) {
+func (s *socket) Transmit(out []Out) {
 	q := &s.out
 	q.mu.Lock()
 	for i := range out {

@@ -22,9 +22,14 @@ type PortInfo struct {
 	Stats   PortStats
 	// ReceiveErrors counts reads from the device that failed.
 	ReceiveErrors uint64
-	Stream        *port.StreamInfo // nil unless it is one
 	// Rule is the number of the rule of auto_attach that made it, from 1; 0 for none.
-	Rule int
+	Rule   int
+	Socket *port.SocketInfo // nil unless the port is one over a socket
+}
+
+// overSocket is a port that reaches its station by a unix socket.
+type overSocket interface {
+	Info() port.SocketInfo
 }
 
 // Ports lists the ports by name. It asks the kernel about each link, which
@@ -76,8 +81,8 @@ func (s *Switch) info(a *attached) PortInfo {
 			i.Link = now
 		}
 	}
-	if st, ok := a.port.(*port.Stream); ok {
-		i.Stream = new(st.Info())
+	if o, ok := a.port.(overSocket); ok {
+		i.Socket = new(o.Info())
 	}
 	i.Stats.Dropped[frame.DropKernelQueue] = a.kernelDrops(i.Link)
 	i.State = i.Config.State

@@ -152,7 +152,7 @@ func TestStreamPortKeepsToItsMTU(t *testing.T) {
 	r.send("a", append(long, 0))
 	v.gets(append(long, 0))
 	info, _, err := r.Port("vm")
-	if err != nil || info.Link.MTU != 1001 || info.Config.MTU != 1001 || info.Stream.Connections != 1 {
+	if err != nil || info.Link.MTU != 1001 || info.Config.MTU != 1001 || info.Socket.Connections != 1 {
 		t.Errorf("%+v, %v", info, err)
 	}
 }

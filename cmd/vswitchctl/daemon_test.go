@@ -96,7 +96,7 @@ func samples() map[string]any {
 	vm := control.Port{
 		Name: "vm", Index: 2, Kind: "stream", MTU: 1500, Flags: []string{"UP"}, State: config.StateDiscarding,
 		Config: config.Port{Name: "vm", Kind: "stream", Dial: "/run/vm.sock", Access: 10}.Resolved(),
-		Stream: &control.Stream{
+		Socket: &control.Socket{
 			Connections: 4, Refused: 1, Ended: map[string]uint64{"too_long": 1, "closed": 3}, Lost: 7,
 			Failure: "connect: connection refused",
 		},

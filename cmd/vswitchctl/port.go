@@ -186,15 +186,15 @@ func writePort(w io.Writer, p *control.Port) {
 	if p.Origin != "" {
 		row("origin", p.Origin)
 	}
-	if p.Stream != nil {
-		writeStream(row, p)
+	if p.Socket != nil {
+		writeSocket(row, p)
 	} else {
 		row("link", fmt.Sprintf("%s, index %d, %s <%s>", p.Ifname, p.Ifindex, upDown(p.Up), strings.Join(p.Flags, ",")))
 		row("netns", netnsText(p))
 		row("MAC address", p.MAC.String())
 	}
 	row("MTU", strconv.Itoa(p.MTU))
-	if p.Stream == nil {
+	if p.Socket == nil {
 		row("txqlen", strconv.Itoa(p.TxQLen))
 	}
 	row("state", string(p.State))
@@ -215,11 +215,12 @@ func writePort(w io.Writer, p *control.Port) {
 	}
 }
 
-func writeStream(row func(name, value string), p *control.Port) {
-	s := p.Stream
+func writeSocket(row func(name, value string), p *control.Port) {
+	s := p.Socket
 	if p.Config.Listen != "" {
 		row("listens at", p.Config.Listen)
-	} else {
+	}
+	if p.Config.Dial != "" {
 		row("dials", p.Config.Dial)
 	}
 	row("link", upDown(p.Up))
