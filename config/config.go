@@ -32,6 +32,7 @@ const (
 const (
 	KindTAP    = "tap"    // a TAP device
 	KindStream = "stream" // a unix socket with the framing of QEMU's -netdev stream
+	KindDgram  = "dgram"  // a unix datagram socket, a frame in each datagram, as QEMU's -netdev dgram
 )
 
 // Config is a whole configuration.
@@ -92,10 +93,10 @@ type Metrics struct {
 // Port is one switch port. The zero value of each field but Name is its default.
 type Port struct {
 	Name string `json:"name"`
-	// Kind is how the port is attached: "stream", or "tap", also if empty.
+	// Kind is how the port is attached: "stream", "dgram", or "tap", also if empty.
 	Kind string `json:"kind,omitempty"`
-	// Listen and Dial are the absolute path of a stream's socket: to make, or to
-	// connect to. A stream has one of them, and of the link nothing but an MTU.
+	// Listen and Dial are absolute paths of sockets: to make, and to connect to. A
+	// stream has one of them, a dgram both, and of the link nothing but an MTU.
 	Listen string `json:"listen,omitempty"`
 	Dial   string `json:"dial,omitempty"`
 

@@ -97,6 +97,8 @@ func TestFullFileSetsEveryField(t *testing.T) {
 			Name: "vm-of-a-longer-name-than-a-link", Kind: KindStream, Listen: "/run/vswitchd/vm.sock", MTU: 9000,
 		}, {
 			Name: "vm2", Kind: KindStream, Dial: "/run/qemu/vm2.sock",
+		}, {
+			Name: "vm3", Kind: KindDgram, Listen: "/run/vswitchd/vm3.sock", Dial: "/run/qemu/vm3.sock",
 		}},
 	}
 	if !reflect.DeepEqual(c, want) {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"iter"
 	"net"
 	"path/filepath"
 	"strconv"
@@ -97,16 +98,17 @@ func (c *Config) validatePorts(ps *Problems) {
 			continue
 		}
 		names[p.Name] = i
-		key, at := p.place()
-		first, taken := places[at]
-		switch {
-		case at.name == "": // It has a problem already.
-		case !taken:
-			places[at] = i
-		case key == "ifname":
-			ps.add(path+".ifname", fmt.Sprintf("port %s has a link called %s in the same network namespace", quote(c.Ports[first].Name), quote(at.name)), "give each link there an ifname of its own")
-		default:
-			ps.add(path+"."+key, fmt.Sprintf("port %s has the socket %s too", quote(c.Ports[first].Name), quote(at.name)), "give each port a socket of its own")
+		for key, at := range p.places() {
+			first, taken := places[at]
+			switch {
+			case at.name == "" || taken && first == i: // It has a problem already.
+			case !taken:
+				places[at] = i
+			case key == "ifname":
+				ps.add(path+".ifname", fmt.Sprintf("port %s has a link called %s in the same network namespace", quote(c.Ports[first].Name), quote(at.name)), "give each link there an ifname of its own")
+			default:
+				ps.add(path+"."+key, fmt.Sprintf("port %s has the socket %s too", quote(c.Ports[first].Name), quote(at.name)), "give each port a socket of its own")
+			}
 		}
 	}
 }
@@ -115,15 +117,15 @@ func (c *Config) validatePorts(ps *Problems) {
 // the path of a socket, which no link can be called.
 type place struct{ netns, name string }
 
-// place returns it with the key that says so.
-func (p Port) place() (key string, at place) {
-	switch {
-	case p.Resolved().Kind == KindTAP:
-		return "ifname", place{p.Netns, p.Resolved().Ifname}
-	case p.Dial != "":
-		return "dial", place{name: p.Dial}
+// places yields them with the keys that say so.
+func (p Port) places() iter.Seq2[string, place] {
+	return func(yield func(string, place) bool) {
+		if p.Resolved().Kind == KindTAP {
+			yield("ifname", place{p.Netns, p.Resolved().Ifname})
+			return
+		}
+		_ = yield("listen", place{name: p.Listen}) && yield("dial", place{name: p.Dial})
 	}
-	return "listen", place{name: p.Listen}
 }
 
 func (f FDB) validate(ps *Problems) {

@@ -26,10 +26,10 @@ func (p Port) problems(vlanAware bool) Problems {
 	case KindTAP:
 		p.validateTAP(&ps)
 		p.validateIP(&ps)
-	case KindStream:
-		p.validateStream(&ps)
+	case KindStream, KindDgram:
+		p.validateSockets(&ps)
 	default:
-		ps.add("kind", quote(k)+" is not a kind of port", "write "+KindTAP+" or "+KindStream+", or leave it out")
+		ps.add("kind", quote(k)+" is not a kind of port", "write "+KindTAP+", "+KindStream+" or "+KindDgram+", or leave it out")
 	}
 	if vlanAware {
 		p.validateVLANs(&ps)
@@ -73,7 +73,7 @@ func (p Port) validateMTU(ps *Problems) {
 
 func (p Port) validateTAP(ps *Problems) {
 	if key := p.firstKey("listen", "dial"); key != "" {
-		ps.add(key, "a TAP has no socket", "leave it out, or write kind: "+KindStream)
+		ps.add(key, "a TAP has no socket", "leave it out, or write kind: "+KindStream+" or "+KindDgram)
 	}
 	if p.Ifname == "" && portName.MatchString(p.Name) && len(p.Name) > MaxIfname {
 		ps.add("name", fmt.Sprintf("%s has %d bytes and would be the link's name too, for which Linux allows %d", p.Name, len(p.Name), MaxIfname), "write an ifname, or a shorter name")
@@ -108,15 +108,21 @@ func (p Port) validateAdopt(ps *Problems) {
 	}
 }
 
-func (p Port) validateStream(ps *Problems) {
+// validateSockets checks a port of a kind that is a unix socket.
+func (p Port) validateSockets(ps *Problems) {
 	v := reflect.ValueOf(p)
 	for _, key := range []string{"ifname", "netns", "mac", "txqlen", "up", "ip", "persistent", "adopt", "owner", "group"} {
 		if !v.Field(indexOf(v.Type(), key)).IsZero() {
-			ps.add(key, "a stream is a socket, not a link of the kernel", "leave it out")
+			ps.add(key, "a "+p.Kind+" is a socket, not a link of the kernel", "leave it out")
 		}
 	}
-	if (p.Listen == "") == (p.Dial == "") {
+	switch {
+	case p.Kind == KindStream && (p.Listen == "") == (p.Dial == ""):
 		ps.add("listen", "a stream has one socket, either to listen at or to dial", "write listen: with the path of a socket to make, or dial: with the path of one to connect to")
+	case p.Kind == KindDgram && (p.Listen == "" || p.Dial == ""):
+		ps.add("listen", "a dgram has two sockets, its own and the station's", "write listen: with the path of a socket to make, and dial: with the path of the station's")
+	case p.Listen == p.Dial:
+		ps.add("dial", "is the port's own socket", "write the path of the station's")
 	}
 	validateSocket(ps, "listen", p.Listen)
 	validateSocket(ps, "dial", p.Dial)

@@ -57,6 +57,7 @@ func (s *Switch) open(a *attached) error {
 var openers = map[string]func(*Switch, config.Port) (device, error){
 	config.KindTAP:    (*Switch).openTAP,
 	config.KindStream: (*Switch).openStream,
+	config.KindDgram:  (*Switch).openDgram,
 }
 
 func (s *Switch) openTAP(c config.Port) (device, error) {
@@ -70,6 +71,10 @@ func (s *Switch) openTAP(c config.Port) (device, error) {
 
 func (*Switch) openStream(c config.Port) (device, error) {
 	return port.OpenStream(port.StreamConfig{Listen: c.Listen, Dial: c.Dial, MTU: c.MTU})
+}
+
+func (*Switch) openDgram(c config.Port) (device, error) {
+	return port.OpenDgram(port.DgramConfig{Listen: c.Listen, Dial: c.Dial, MTU: c.MTU})
 }
 
 // discard gives back a device that was opened for nothing.

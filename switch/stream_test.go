@@ -190,3 +190,42 @@ func socketPath(t *testing.T) string {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return filepath.Join(dir, "s")
 }
+
+func TestDgramPortForwardsAndForgets(t *testing.T) {
+	r := newRig(t, true, trunk("up", 10))
+	vm, own := access("vm", 10), socketPath(t)
+	vm.Kind, vm.Listen, vm.Dial = config.KindDgram, own, own+"vm"
+	if err := r.Add(vm); err != nil {
+		t.Fatal(err)
+	}
+	station, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: vm.Dial, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer station.Close()
+	_ = station.SetDeadline(time.Now().Add(10 * time.Second))
+	eventually(t, "forwarding", func() bool { return stateOf(t, r, "vm") == config.StateForwarding })
+	say := func(f []byte) {
+		if _, err := station.WriteTo(f, &net.UnixAddr{Name: own, Net: "unixgram"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say(eth(frame.Broadcast, sta(1), 0x88, 0xb5))
+	eventually(t, "learning", func() bool { return learned(t, r) == 1 })
+	f := eth(sta(1), sta(2), 0x88, 0xb5)
+	r.send("up", tagged(f, ctag(0, false, 10)))
+	got := make([]byte, 100)
+	if n, err := station.Read(got); err != nil || string(got[:n]) != string(f) {
+		t.Errorf("got % x, %v; want % x", got[:n], err, f)
+	}
+	say(nil)
+	say(f[:13])
+	eventually(t, "two short frames", func() bool { return r.drops("vm", frame.DropTooShort) == 2 })
+	r.cables["up"].Taken()
+	r.balanced()
+	_ = station.Close()
+	eventually(t, "link down", func() bool { return stateOf(t, r, "vm") == config.StateDiscarding })
+	if n := learned(t, r); n != 0 {
+		t.Errorf("%d stations still known", n)
+	}
+}

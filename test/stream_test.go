@@ -14,8 +14,23 @@ import (
 	vswitch "github.com/vswitchd/vswitchd/switch"
 )
 
-// The client is written after QEMU's documentation, not after this switch.
-func TestStationInAnotherLanguageAnswersThroughAStreamPort(t *testing.T) {
+// The clients are written after QEMU's documentation, not after this switch.
+func TestStationInAnotherLanguageAnswersThroughASocket(t *testing.T) {
+	for _, kind := range []string{config.KindStream, config.KindDgram} {
+		t.Run(kind, func(t *testing.T) {
+			vm, args := config.Port{Name: "vm", Kind: kind, Listen: socketPath(t), Access: 10}, []string(nil)
+			if kind == config.KindDgram {
+				vm.Dial = vm.Listen + "vm"
+				args = append(args, vm.Dial)
+			}
+			answers(t, vm, append(args, vm.Listen, "02:00:00:00:00:02", "10.0.0.2"))
+		})
+	}
+}
+
+// answers has the client of the port's kind answer a station in a namespace.
+func answers(t *testing.T, vm config.Port, args []string) {
+	t.Helper()
 	nettest.Need(t)
 	python, err := exec.LookPath("python3")
 	if err != nil {
@@ -26,16 +41,13 @@ func TestStationInAnotherLanguageAnswersThroughAStreamPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	ns, socket := nettest.New(t), socketPath(t)
-	for _, p := range []config.Port{
-		{Name: "host", Netns: ns.Path(), Ifname: "eth0", Access: 10},
-		{Name: "vm", Kind: config.KindStream, Listen: socket, Access: 10},
-	} {
+	ns := nettest.New(t)
+	for _, p := range []config.Port{{Name: "host", Netns: ns.Path(), Ifname: "eth0", Access: 10}, vm} {
 		if err := s.Add(p); err != nil {
 			t.Fatal(err)
 		}
 	}
-	client := exec.Command(python, "stream_client.py", socket, "02:00:00:00:00:02", "10.0.0.2")
+	client := exec.Command(python, append([]string{"-B", vm.Kind + "_client.py"}, args...)...)
 	client.Stderr = os.Stderr
 	if err := client.Start(); err != nil {
 		t.Fatal(err)

@@ -231,6 +231,9 @@ func writeSocket(row func(name, value string), p *control.Port) {
 	}
 	row("ended", strings.Join(ended, ", "))
 	row("frames lost", strconv.FormatUint(s.Lost, 10))
+	if p.Kind == config.KindDgram {
+		row("too long", strconv.FormatUint(s.TooLong, 10))
+	}
 	row("failure", s.Failure)
 }
 

@@ -32,9 +32,9 @@ const (
 // settings are in the order of config.Port. Values that need knowledge, such as
 // what a MAC address looks like, are the daemon's to judge: there is one truth.
 var settings = []setting{
-	{"kind", "kind", text, "`KIND` of port: tap, or stream for a VMM by a unix socket"},
-	{"listen", "listen", text, "`PATH` of the socket that a stream makes"},
-	{"dial", "dial", text, "`PATH` of the socket that a stream connects to"},
+	{"kind", "kind", text, "`KIND` of port: tap, or stream or dgram for a VMM by a unix socket"},
+	{"listen", "listen", text, "`PATH` of the socket that a stream or dgram makes"},
+	{"dial", "dial", text, "`PATH` of the socket that a stream or dgram connects to"},
 	{"ifname", "ifname", text, "`NAME` of the link; default: the port's"},
 	{"netns", "netns", text, "network `NAMESPACE` to move the link to: name, path or pid"},
 	{"mac", "mac", text, "`MAC` address of the link, the station's"},
@@ -83,7 +83,7 @@ func withSettings(c *cobra.Command) *cobra.Command {
 	}
 	f.Bool("up", false, "bring the link up (the default)")
 	f.Bool("down", false, "bring the link down")
-	offer(c, "kind", "tap", "stream")
+	offer(c, "kind", "tap", "stream", "dgram")
 	offer(c, "frame-types", "all", "tagged", "untagged")
 	offer(c, "state", "forwarding", "learning", "discarding")
 	return c
