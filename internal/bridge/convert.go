@@ -240,7 +240,7 @@ func (l *link) obstacle() string {
 	case l.kind != "tun":
 		return fmt.Sprintf("it is a link of kind %s, for which there is no kind of port yet", l.kind)
 	case l.carrier:
-		return "it is a TAP that another process has open, such as a VMM, and a TAP has one user; QEMU attaches by kind: stream too"
+		return "it is a TAP that another process has open, such as a VMM, and a TAP has one user; QEMU attaches by kind: stream or dgram too"
 	case l.data.number(nl.IFLA_TUN_TYPE, unix.IFF_TAP) != unix.IFF_TAP:
 		return "it is a TUN device, which carries no Ethernet frames"
 	case l.data.number(nl.IFLA_TUN_MULTI_QUEUE, 0) != 0:
