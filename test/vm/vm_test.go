@@ -36,6 +36,7 @@ var attachments = []struct {
 }{
 	{"StreamListens", "--kind stream --listen SOCKET --access 10", "stream,server=off,addr.type=unix,addr.path=SOCKET", 0, 1500},
 	{"StreamDialsTrunkOfJumboFrames", "--kind stream --dial SOCKET --trunk 10,20 --mtu 9000", "stream,server=on,addr.type=unix,addr.path=SOCKET", 10, 9000},
+	{"Dgram", "--kind dgram --listen SOCKET --dial SOCKET.vm --access 10", "dgram,local.type=unix,local.path=SOCKET.vm,remote.type=unix,remote.path=SOCKET", 0, 1500},
 }
 
 // The addresses of the stations, all in VLAN 10.
