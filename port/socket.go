@@ -160,7 +160,8 @@ func socketError(path, step string, err error) *Error {
 	e := &Error{Op: listenOn, Name: path, Why: step + ": " + err.Error(), Err: err}
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		e.Err, e.Fix = ErrPermission, "let the daemon's user write to the directory, or choose another path"
+		e.Err = ErrPermission
+		e.Fix = "let the daemon's user write to the directory; once started, the daemon makes sockets below /run, /tmp and /var only and where it has made others at the start: choose such a path, or put the port into the startup file and restart"
 	case errors.Is(err, fs.ErrNotExist):
 		e.Fix = "make the directory first"
 	}

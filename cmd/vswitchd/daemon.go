@@ -77,6 +77,9 @@ func run(ctx context.Context, st control.Startup, override func(*config.Config) 
 		return err
 	}
 	defer web.close()
+	if ctx.Err() == nil { // Else there is nothing to guard any more.
+		confine(c, st, socket, log)
+	}
 
 	running := control.NewRunning(sw, kept, st, log)
 	defer running.Close()
