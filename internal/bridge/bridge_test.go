@@ -109,11 +109,9 @@ func TestWhatIsLeftOutIsValidOnceItIsWanted(t *testing.T) {
 		if before, after, ok := strings.Cut(line, "# "); ok && strings.TrimSpace(before) == "" && (strings.HasPrefix(after, "- ") || strings.HasPrefix(after, "  ")) {
 			line = before + after
 		}
-		if !strings.Contains(line, "persistent: true") { // The one without owner.
-			wanted.WriteString(line)
-		}
+		wanted.WriteString(line)
 	}
-	c, err := config.Parse("wanted.yaml", []byte(strings.ReplaceAll(wanted.String(), "    owner: \"1000\"\n    group: \"100\"\n", "")))
+	c, err := config.Parse("wanted.yaml", []byte(wanted.String()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +151,7 @@ func TestBridgeOfThisKernelIsImported(t *testing.T) {
 	for _, want := range []string{
 		"vlan_aware: false\nforward_reserved: [stp, lldp]\nfdb:\n  ageing: 60\n  static:\n    - mac: \"02:00:00:00:00:01\"\n      port: tap0\n",
 		"    ip: [192.0.2.1/24]\n", "  # hairpin is on",
-		"  - name: tap0\n    persistent: true\n    owner: \"7\"\n    group: \"0\"\n    learning: false\n    isolated: 1\n",
+		"  - name: tap0\n    adopt: true\n    learning: false\n    isolated: 1\n",
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("no\n%s\nin\n%s", want, text)

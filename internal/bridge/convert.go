@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"fmt"
-	"strconv"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -182,17 +181,8 @@ func (c *conversion) setLink(p *config.Port, l *link) {
 		p.Up = new(false)
 	}
 	if l.kind == "tun" && l.data.number(nl.IFLA_TUN_PERSIST, 0) != 0 {
-		p.Persistent = true
-		p.Owner, p.Group = l.id(nl.IFLA_TUN_OWNER), l.id(nl.IFLA_TUN_GROUP)
+		p.Adopt = true
 	}
-}
-
-// id returns who may open a TAP, or "" if the kernel does not say.
-func (l *link) id(attr uint16) string {
-	if n := l.data.number(attr, -1); n >= 0 {
-		return strconv.Itoa(n)
-	}
-	return ""
 }
 
 // setVLANs uses the short form where it says all.
@@ -243,10 +233,6 @@ func (l *link) obstacle() string {
 		return "it is a TAP that another process has open, such as a VMM, and a TAP has one user; QEMU attaches by kind: stream or dgram too"
 	case l.data.number(nl.IFLA_TUN_TYPE, unix.IFF_TAP) != unix.IFF_TAP:
 		return "it is a TUN device, which carries no Ethernet frames"
-	case l.data.number(nl.IFLA_TUN_MULTI_QUEUE, 0) != 0:
-		return "it is a multi-queue TAP: make it anew without multi_queue"
-	case l.id(nl.IFLA_TUN_OWNER) == "":
-		return "it is a persistent TAP without owner: delete it, and leave persistent: out or write who may open it as owner:"
 	}
 	if err := port.CheckIfname(l.name); err != nil {
 		return err.Error()

@@ -16,7 +16,7 @@ import (
 // made is a bridge with a port, a persistent TAP that nobody has open.
 func made(set func(b *bridge, p *link)) *bridge {
 	p := &link{index: 2, master: 1, name: "tap0", kind: "tun", mtu: 1500, txqlen: 1000, up: true, port: attrs{}}
-	p.data = attrs{nl.IFLA_TUN_PERSIST: {1}, nl.IFLA_TUN_TYPE: {unix.IFF_TAP}, nl.IFLA_TUN_OWNER: u32(5)}
+	p.data = attrs{nl.IFLA_TUN_PERSIST: {1}, nl.IFLA_TUN_TYPE: {unix.IFF_TAP}}
 	b := &bridge{link: link{index: 1, name: "br0", kind: "bridge", mtu: 1500, txqlen: 1000, up: true, data: attrs{nl.IFLA_BR_STP_STATE: u32(1)}}}
 	b.ports = []*link{p}
 	set(b, p)
@@ -48,11 +48,10 @@ func TestSettingsOfABridgeAndTheirNotes(t *testing.T) {
 		"listening":                  {state(1, "", true), "    state: discarding", ""},
 		"learning":                   {state(2, "", true), "    state: learning", ""},
 		"disabled by hand":           {state(0, "veth", true), "  #   state: discarding", ""},
-		"disabled for want of links": {state(0, "", false), "  - name: tap0\n    persistent: true\n    owner: \"5\"\n", ""},
+		"disabled for want of links": {state(0, "", false), "  - name: tap0\n    adopt: true\n", ""},
 		"NIC":                        {func(_ *bridge, p *link) { p.kind = "" }, "  # - name: tap0", "NIC"},
 		"vxlan":                      {func(_ *bridge, p *link) { p.kind = "vxlan" }, "  # - name: tap0", "kind vxlan"},
 		"TAP of a VMM":               {func(_ *bridge, p *link) { p.carrier = true }, "  # - name: tap0", "another process has open"},
-		"multi-queue TAP":            {func(_ *bridge, p *link) { p.data[nl.IFLA_TUN_MULTI_QUEUE] = []byte{1} }, "  # - name: tap0", "multi_queue"},
 		"txqlen that no port has":    {func(_ *bridge, p *link) { p.txqlen = 0 }, "  - name: tap0", "txqlen is 0"},
 		"MTU that no port has":       {func(_ *bridge, p *link) { p.mtu = 65535 }, "  - name: tap0", "MTU is 65535"},
 		"address that no port has":   {func(b *bridge, _ *link) { b.addrs = []address{{}} }, "  # - name: br0", "not an address"},
