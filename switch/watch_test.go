@@ -100,10 +100,20 @@ func TestEachEventIsToldInOrderAndByName(t *testing.T) {
 			},
 		},
 		{func() { r.plug(access("d", 10)); learns("d", 9) }, []string{"port added d", "fdb learned d 02:00:00:00:00:09 10"}},
+		{
+			func() { learns("a", 10); _ = r.Remove("a"); delete(r.cables, "a") },
+			[]string{"fdb refused a 1", "port removed a"},
+		},
 		{func() { r.Publish(Event{Kind: ConfigApplied, Count: 3}) }, []string{"config applied 3"}},
 	} {
 		step.do()
 		got, lost := all(t, w)
+		for i := len(got) - 1; i > 0; i-- { // The clock may have told of the first ones.
+			if got[i].Kind == FDBRefused && got[i-1].Kind == FDBRefused {
+				got[i-1].Count += got[i].Count
+				got = slices.Delete(got, i, i+1)
+			}
+		}
 		if !slices.Equal(lines(got), step.want) || lost != 0 {
 			t.Errorf("events %q, %d lost; want %q", lines(got), lost, step.want)
 		}
