@@ -110,8 +110,6 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, filter vswitch.E
 	defer watch.Close()
 
 	control := http.NewResponseController(w)
-	// No more is read than that the client hangs up, which may be in a week.
-	_ = control.SetReadDeadline(time.Time{})
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.WriteHeader(http.StatusOK)
 	if r.Method == http.MethodHead {
