@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -21,23 +20,19 @@ import (
 type autoRig struct {
 	*testing.T
 	*Switch
-	mu     sync.Mutex
-	events []Event
+	watch  *Watch
+	events []Event // read so far
 }
 
 func newAutoRig(t *testing.T, rules ...config.AutoAttach) *autoRig {
 	t.Helper()
 	nettest.Need(t)
 	r := &autoRig{T: t}
-	s, err := New(&config.Config{VLANAware: new(true)}, Options{FoundDir: t.TempDir(), Notify: func(e Event) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.events = append(r.events, e)
-	}})
+	s, err := New(&config.Config{VLANAware: new(true)}, Options{FoundDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Switch = s
+	r.Switch, r.watch = s, s.Watch(EventFilter{Types: []EventType{TypePort, TypeLink}})
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -51,14 +46,27 @@ func newAutoRig(t *testing.T, rules ...config.AutoAttach) *autoRig {
 
 // told returns the events of a kind about a port.
 func (r *autoRig) told(kind EventKind, name string) (events []Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, e := range r.events {
+	for _, e := range r.all() {
 		if e.Kind == kind && e.Port == name {
 			events = append(events, e)
 		}
 	}
 	return events
+}
+
+// all returns the events until now.
+func (r *autoRig) all() []Event {
+	r.Helper()
+	for buf := make([]Event, 64); ; {
+		n, lost, err := r.watch.take(buf)
+		if lost > 0 {
+			r.Fatalf("%d events lost", lost)
+		}
+		r.events = append(r.events, buf[:n]...)
+		if n == 0 || err != nil {
+			return r.events
+		}
+	}
 }
 
 // ports names the ports with their rule and access VLAN.
@@ -223,9 +231,7 @@ func TestOwnTAPsAreNoBusinessOfRules(t *testing.T) {
 	try(t, r.Add(config.Port{Name: "own1", Access: 20, Netns: ns.Path(), Ifname: "eth0"}))
 	tuntap(t, "lent0")
 	r.becomes("lent0:1:10 own0:0:20 own1:0:20")
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, e := range r.events {
+	for _, e := range r.all() {
 		if e.Kind == LinkNotAttached {
 			t.Errorf("%+v", e)
 		}

@@ -18,9 +18,6 @@ import (
 
 // Options are what a Switch needs beside its configuration.
 type Options struct {
-	// Notify, if set, is told of events, in order and one at a time. It must
-	// neither block nor call the Switch.
-	Notify func(Event)
 	// FoundDir is where it is kept how adopted TAPs were found; see
 	// port.TAPConfig.
 	FoundDir string
@@ -38,7 +35,6 @@ type Switch struct {
 	tick      atomic.Uint32 // the FDB's time, see clock
 
 	mu       sync.Mutex // guards all below, and publishing to live
-	notify   func(Event)
 	reserved config.Reserved
 	settings config.FDB // as asked for, without the entries
 	clock    clock
@@ -96,7 +92,6 @@ func New(c *config.Config, o Options) (*Switch, error) {
 		vlanAware: *c.VLANAware,
 		foundDir:  o.FoundDir,
 		table:     fdb.New(capacity),
-		notify:    o.Notify,
 		reserved:  c.ForwardReserved,
 		settings:  config.FDB{Ageing: c.FDB.Ageing, Capacity: c.FDB.Capacity, Limit: c.FDB.Limit},
 		ports:     map[string]*attached{},

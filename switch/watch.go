@@ -77,9 +77,6 @@ func (s *Switch) tell(e Event) {
 	s.fetch()
 	e.Time = time.Now()
 	s.feed.publish(0, e)
-	if s.notify != nil {
-		s.notify(e)
-	}
 }
 
 // fetch makes events of what the FDB has recorded. The caller holds mu.

@@ -145,7 +145,7 @@ func testKilledDaemonComesBackAsItWas(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 16 {
-		c.Ports = append(c.Ports, config.Port{Name: fmt.Sprintf("p%02d", i), Netns: farm.Path()})
+		c.Ports = append(c.Ports, config.Port{Name: fmt.Sprintf("p%02d", i), Netns: farm.PID()})
 	}
 	c.Ports = append(c.Ports, config.Port{Name: "vm", Kind: config.KindStream, Listen: filepath.Join(r.dir, "run", "vm")})
 	if _, err := r.Apply(t.Context(), c, 0); err != nil {

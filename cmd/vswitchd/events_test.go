@@ -96,7 +96,7 @@ func testEventsAreToldAsTheyHappen(t *testing.T) {
 	station := frame.MAC{2, 0, 0, 0, 0, 1}
 	hello := append(append(frame.Broadcast[:], station[:]...), make([]byte, 48)...)
 	for _, port := range []struct{ name, told string }{{"p3", "p3"}, {"p4", "p3 -> p4"}} {
-		b.ctl("port", "add", port.name, "--access", "10", "--netns", ns.Path())
+		b.ctl("port", "add", port.name, "--access", "10", "--netns", ns.PID())
 		w.wants("port added " + port.name)
 		if err := nettest.NewStation(t, ns, port.name).Send(hello); err != nil {
 			t.Fatal(err)

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,12 +20,17 @@ type NS struct {
 	// A bare number: an os.File would be closed by the garbage collector while
 	// somebody still has its Path.
 	fd int
+
+	once   sync.Once
+	thread int           // in the namespace; 0 before PID
+	leave  chan struct{} // ends it
+	left   chan struct{}
 }
 
 // New makes a network namespace with its loopback interface up. It needs
 // CAP_SYS_ADMIN, which Isolate provides.
 func New() (*NS, error) {
-	ns := &NS{fd: -1}
+	ns := &NS{fd: -1, leave: make(chan struct{}), left: make(chan struct{})}
 	err := detour(unshare, func() (err error) {
 		if ns.fd, err = openOwn(); err != nil {
 			return err
@@ -44,6 +51,27 @@ func (ns *NS) Path() string {
 	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.fd)
 }
 
+// PID is the number of a thread that stays in the namespace until Close. It names
+// the namespace for a process that may not look into this one's descriptors, such
+// as a daemon that has confined itself.
+func (ns *NS) PID() string {
+	ns.once.Do(func() {
+		here := make(chan int)
+		go func() {
+			defer close(ns.left)
+			runtime.LockOSThread() // For good: the thread ends with the goroutine.
+			if unix.Setns(ns.fd, unix.CLONE_NEWNET) != nil {
+				here <- 0
+				return
+			}
+			here <- unix.Gettid()
+			<-ns.leave
+		}()
+		ns.thread = <-here
+	})
+	return strconv.Itoa(ns.thread)
+}
+
 // Do runs f inside the namespace, on the caller's goroutine, and returns its
 // error. Goroutines that f starts run outside. Sockets that f opens belong to
 // the namespace for good; other code that wants this process's own namespace
@@ -62,7 +90,10 @@ func (ns *NS) Do(f func() error) error {
 // it that was made there, once no process, socket or other descriptor is left
 // in it either.
 func (ns *NS) Close() {
+	ns.once.Do(func() { close(ns.left) })
 	if ns.fd >= 0 {
+		close(ns.leave)
+		<-ns.left
 		_ = unix.Close(ns.fd) // A descriptor of nsfs has nothing to flush, so nothing to fail.
 		ns.fd = -1
 	}

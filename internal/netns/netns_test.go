@@ -183,3 +183,20 @@ func TestCheckTUNSaysWhatToDo(t *testing.T) {
 		}
 	}
 }
+
+func TestPIDNamesTheNamespaceUntilClose(t *testing.T) {
+	need(t)
+	ns, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := ns.PID()
+	var here, there unix.Stat_t
+	if err := errors.Join(unix.Stat(ns.Path(), &here), unix.Stat("/proc/"+pid+"/ns/net", &there)); err != nil {
+		t.Fatal(err)
+	}
+	if here.Ino != there.Ino || ns.PID() != pid {
+		t.Errorf("thread %s is in namespace %d, want %d", pid, there.Ino, here.Ino)
+	}
+	ns.Close()
+}

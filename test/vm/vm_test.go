@@ -81,7 +81,7 @@ func TestGuest(t *testing.T) {
 func (d *daemon) station(t *testing.T, name string, addr netip.Prefix) lab.Host {
 	t.Helper()
 	ns := nettest.New(t)
-	d.do(t, "port", "add", name, "--access", "10", "--netns", ns.Path(), "--ifname", "eth0", "--ip", addr.String(), "--mtu", "9000")
+	d.do(t, "port", "add", name, "--access", "10", "--netns", ns.PID(), "--ifname", "eth0", "--ip", addr.String(), "--mtu", "9000")
 	return lab.Host{Name: name, NS: ns, Interface: "eth0", Addr: addr}
 }
 
