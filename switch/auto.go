@@ -276,7 +276,11 @@ func (s *Switch) renumber(old []config.AutoAttach) {
 	s.mu.Lock()
 	var orphans []func()
 	for _, a := range s.ports {
-		if a.rule == 0 || a.link.NSID == port.OwnNSID {
+		if a.rule == 0 || a.leaving {
+			continue
+		}
+		// The monitor may not have told of the move yet.
+		if link, err := currentLink(a); err != nil || link.NSID == port.OwnNSID {
 			continue
 		}
 		is := func(r config.AutoAttach) bool { return reflect.DeepEqual(r, old[a.rule-1]) }
