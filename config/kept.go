@@ -18,10 +18,15 @@ type Kept struct {
 	// Startup is the Sum of the startup file that the running configuration
 	// began as. With another startup file it is not resumed.
 	Startup string
-	Config  *Config
+	// Began is that configuration, as Marshal writes it.
+	Began  []byte
+	Config *Config
 }
 
-const keptHeader = "# The running configuration of vswitchd, which writes this file. Startup: "
+const (
+	keptHeader = "# The running configuration of vswitchd, which writes this file. Startup: "
+	keptBegan  = "\n# It began as:\n"
+)
 
 // Sum tells one content of a startup file from another.
 func Sum(startup []byte) string {
@@ -35,7 +40,12 @@ func (k Kept) Marshal() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append([]byte(keptHeader+k.Startup+"\n"), text...), nil
+	text = append([]byte(keptHeader+k.Startup+"\n"), text...)
+	text = append(text, keptBegan...)
+	for line := range bytes.Lines(k.Began) {
+		text = append(append(text, "# "...), line...)
+	}
+	return text, nil
 }
 
 // ParseKept reads a running configuration; see Parse.
@@ -45,8 +55,14 @@ func ParseKept(name string, data []byte) (Kept, error) {
 	if !ok {
 		return Kept{}, fmt.Errorf("%s: the first line does not say which startup file this goes back to; remove the file", name)
 	}
-	c, err := Parse(name, data)
-	return Kept{string(sum), c}, err
+	k := Kept{Startup: string(sum)}
+	_, began, _ := bytes.Cut(data, []byte(keptBegan))
+	for line := range bytes.Lines(began) {
+		k.Began = append(k.Began, bytes.TrimPrefix(line, []byte("# "))...)
+	}
+	var err error
+	k.Config, err = Parse(name, data)
+	return k, err
 }
 
 // Replacement is a file that is to replace another, or to become the first of

@@ -33,12 +33,13 @@ ports: [{name: c, trunk: "1,2,3"}, {name: d, up: false}, {name: a, access: 10}]
 
 func TestKeptConfigurationComesBackWithItsOrigin(t *testing.T) {
 	c := parse(t, string(read(t, "testdata/good/full.yaml")))
-	text, err := Kept{Sum([]byte("x")), c}.Marshal()
+	began := []byte("vlan_aware: true\nports:\n  - name: a\n")
+	text, err := Kept{Sum([]byte("x")), began, c}.Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := ParseKept("f", text)
-	if err != nil || got.Startup != Sum([]byte("x")) || len(Diff(got.Config, c)) != 0 {
+	if err != nil || got.Startup != Sum([]byte("x")) || string(got.Began) != string(began) || len(Diff(got.Config, c)) != 0 {
 		t.Errorf("%v, %v", got, err)
 	}
 	_, rest, _ := strings.Cut(string(text), "\n")

@@ -28,6 +28,9 @@ type Running struct {
 	kept    []byte // the file's content
 	trial   *trial // nil if there is none
 	closed  bool
+
+	began   []byte         // what beganOf is written as
+	beganOf *config.Config // the startup configuration, so far
 }
 
 // trial is a configuration in force that ends unless it is confirmed. The file
@@ -147,6 +150,19 @@ func (r *Running) abandon(f *config.Replacement) error {
 	return f.Abandon()
 }
 
+// text is what is kept of c. The startup configuration in it is written anew only
+// if that is another.
+func (r *Running) text(c *config.Config) ([]byte, error) {
+	if r.beganOf != r.startup.Config {
+		began, err := r.startup.Config.Marshal()
+		if err != nil {
+			return nil, err
+		}
+		r.began, r.beganOf = began, r.startup.Config
+	}
+	return config.Kept{Startup: r.startup.Sum, Began: r.began, Config: c}.Marshal()
+}
+
 func (r *Running) commit(f *config.Replacement) error {
 	c := r.config()
 	err := c.Validate()
@@ -155,7 +171,7 @@ func (r *Running) commit(f *config.Replacement) error {
 	}
 	var text []byte
 	if err == nil {
-		text, err = config.Kept{Startup: r.startup.Sum, Config: c}.Marshal()
+		text, err = r.text(c)
 	}
 	switch {
 	case err != nil:

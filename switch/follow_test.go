@@ -16,8 +16,8 @@ import (
 
 // believed is the link of a port as the switch itself remembers it.
 func (r *autoRig) believed(name string) port.Link {
-	r.Switch.mu.Lock()
-	defer r.Switch.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if a := r.ports[name]; a != nil {
 		return a.link
 	}
@@ -100,7 +100,7 @@ func TestLostEventsEndInTheKernelsTruth(t *testing.T) {
 	}
 	eventually(t, "quiet", func() bool { return r.believed("p0").Up })
 
-	r.Switch.mu.Lock() // Whoever is told of a link waits here.
+	r.mu.Lock() // Whoever is told of a link waits here.
 	err := ns.Do(func() error {
 		var links []netlink.Link
 		for i := range stay + 1 {
@@ -134,7 +134,7 @@ func TestLostEventsEndInTheKernelsTruth(t *testing.T) {
 		return netlink.LinkSetName(links[2], "renamed0")
 	})
 	tuntap(t, "vm0")
-	r.Switch.mu.Unlock()
+	r.mu.Unlock()
 	try(t, err)
 
 	eventually(t, "the kernel's truth", func() bool {
@@ -156,7 +156,7 @@ func TestLostEventsEndInTheKernelsTruth(t *testing.T) {
 }
 
 func (r *autoRig) believedID(name string) frame.PortID {
-	r.Switch.mu.Lock()
-	defer r.Switch.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	return r.ports[name].id
 }

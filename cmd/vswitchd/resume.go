@@ -36,7 +36,7 @@ func resume(c *config.Config, st control.Startup, path string, log *slog.Logger)
 		return c, false
 	}
 	if kept.Startup != st.Sum || *kept.Config.VLANAware != *c.VLANAware {
-		discard(kept.Config, st, path, log)
+		discard(kept, st, path, log)
 		return c, false
 	}
 	if d := config.Diff(st.Config, kept.Config); len(d) > 0 {
@@ -47,14 +47,16 @@ func resume(c *config.Config, st control.Startup, path string, log *slog.Logger)
 	return begin, true
 }
 
-// discard lists what of the running configuration is not in the startup file,
-// which has changed and wins.
-func discard(running *config.Config, st control.Startup, path string, log *slog.Logger) {
+// discard lists the changes that were made to the running configuration since it
+// began: the startup file is another now, and wins.
+func discard(kept config.Kept, st control.Startup, path string, log *slog.Logger) {
 	log.Warn("startup file changed: it is in force, and the running configuration discarded", "startup", st.File, "path", path)
-	for _, line := range config.Diff(running, st.Config) {
-		if line[0] == '-' {
-			log.Warn("discarded", "key", line[len("- "):])
-		}
+	began, err := config.Parse(path, kept.Began)
+	if err != nil {
+		began = st.Config // The next best.
+	}
+	for _, line := range config.Diff(began, kept.Config) {
+		log.Warn("discarded", "change", line)
 	}
 	// Should the file be changed back, the old one must not rise again.
 	if err := os.Remove(path); err != nil {

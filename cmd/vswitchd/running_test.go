@@ -90,10 +90,11 @@ func testChangedStartupFileWins(t *testing.T) {
 	b := newBench(t, twoPorts)
 	d := b.start()
 	b.ctl("port", "add", "p3", "--access", "20", "--mtu", "1400")
+	b.ctl("port", "del", "p1")
 	d.kill()
 	b.write(twoPorts + "- name: p4\nmetrics: {listen: none}\n")
 	d = b.start()
-	wantExit(t, 0, 0, d.log.String(), "startup file changed", `key="ports[p3].mtu: 1400"`, `key="ports[p3].access: 20"`)
+	wantExit(t, 0, 0, d.log.String(), "startup file changed", `change="+ ports[p3].mtu: 1400"`, `change="+ ports[p3].access: 20"`, `change="- ports[p1].name: p1"`)
 	if got := links(t); got != "p1 p2 p4" {
 		t.Errorf("links: %s", got)
 	}
