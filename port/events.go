@@ -54,16 +54,18 @@ func listen() (int, error) {
 	return fd, nil
 }
 
-// receive waits for events and returns which links they are about, and how
-// often some were lost. Its errors are os.ErrDeadlineExceeded and that of a
-// closed file.
-func (m *Monitor) receive() (events map[linkKey]bool, lost int, err error) {
+// receive waits for events and returns which links they are about, with true if
+// one said that the link was down, how often some were lost, and whether it has
+// seen that there are no more. While the Monitor is stale it does not wait. Its
+// errors are os.ErrDeadlineExceeded and that of a closed file.
+func (m *Monitor) receive() (events map[linkKey]bool, lost int, drained bool, err error) {
 	events = map[linkKey]bool{}
 	err = m.conn.Read(func(fd uintptr) bool {
 		for range monitorBurst {
 			n, oobn, _, from, err := unix.Recvmsg(int(fd), m.buf, m.oob, 0)
 			if err == unix.EAGAIN {
-				return len(events)+lost > 0
+				drained = true
+				return len(events)+lost > 0 || m.stale
 			}
 			if err == unix.EINTR {
 				continue
@@ -76,7 +78,7 @@ func (m *Monitor) receive() (events map[linkKey]bool, lost int, err error) {
 		}
 		return true
 	})
-	return events, lost, err
+	return events, lost, drained, err
 }
 
 // note adds the links that a message is about. It returns false if it makes no
@@ -99,7 +101,9 @@ func note(events map[linkKey]bool, b, oob []byte, from unix.Sockaddr) bool {
 			if len(msg.Data) < unix.SizeofIfInfomsg {
 				return false
 			}
-			events[linkKey{nsid, int(nl.DeserializeIfInfomsg(msg.Data).Index)}] = true
+			head := nl.DeserializeIfInfomsg(msg.Data)
+			key := linkKey{nsid, int(head.Index)}
+			events[key] = events[key] || !isUp(head.Flags)
 		case unix.RTM_DELNSID:
 			// The namespace ends. Of its links nothing more is heard: the id
 			// under which they were reported is gone first. Ids that others
@@ -118,7 +122,7 @@ func noteEnd(events map[linkKey]bool, b []byte) bool {
 	}
 	return eachAttr(b[rtGenMsgLen:], func(kind uint16, v []byte) error {
 		if kind == unix.NETNSA_NSID {
-			events[linkKey{int(int32(number(v))), 0}] = true
+			events[linkKey{int(int32(number(v))), 0}] = false
 		}
 		return nil
 	}) == nil

@@ -13,9 +13,10 @@ import (
 const monitorRetry = time.Second
 
 // Monitor tells of changes to the links of TAPs, in whatever network namespace
-// they live. It reads no state from the kernel's events: an event says only
+// they live. It takes no state from the kernel's events: an event says only
 // which link to look at, so that it does no harm to miss one of a burst, and a
-// link that left for another namespace is not taken for a deleted one.
+// link that left for another namespace is not taken for a deleted one. The one
+// exception is that a link was down, which may be over at the time of the look.
 type Monitor struct {
 	file   *os.File
 	conn   syscall.RawConn
@@ -25,6 +26,7 @@ type Monitor struct {
 	done   chan struct{} // closed when run has ended
 
 	resyncs atomic.Uint64
+	stale   bool // run's: a TAP has not current set
 
 	mu      sync.Mutex // guards all below, and setting the deadline of file
 	watched map[*TAP]*watch
@@ -37,11 +39,17 @@ type watch struct {
 	look bool    // the link is to be read
 	// retryAt is when to read it again after that has failed; else zero.
 	retryAt time.Time
+	last    Link // as last reported
+	// current says that all events from before the first look under key have
+	// been read. Only later ones can be news of the link having been down.
+	current, down bool
 }
 
 // NewMonitor starts a Monitor. It calls report with the state of a TAP's link
 // soon after Add and whenever the kernel has told of a change, one call at a
-// time; the state may be the same as before. An error in place of the state is
+// time; the state may be the same as before. Of a link that was down between two
+// reports of it up, however shortly, that is reported between them, unless the
+// events were lost; several times count as one. An error in place of the state is
 // ErrGone, and then the last report for that TAP, or says why the state cannot
 // be read; that is tried again after a second. Report may call Add and Remove,
 // but not Close.
@@ -108,12 +116,16 @@ func (m *Monitor) wake(at time.Time) {
 func (m *Monitor) run() {
 	defer close(m.done)
 	for {
-		events, lost, err := m.receive()
+		events, lost, drained, err := m.receive()
 		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return // closed
 		}
 		m.tell(events, lost)
-		for due := m.mark(events, lost); len(due) > 0; due = m.mark(nil, 0) {
+		due := m.mark(events, lost)
+		if drained {
+			m.catchUp()
+		}
+		for ; len(due) > 0; due = m.mark(nil, 0) {
 			for _, t := range due {
 				m.look(t)
 			}
@@ -143,9 +155,10 @@ func (m *Monitor) mark(events map[linkKey]bool, lost int) (due []*TAP) {
 	defer m.mu.Unlock()
 	now, wake := time.Now(), time.Time{}
 	for t, w := range m.watched {
-		if events[w.key] || events[linkKey{w.key.nsid, 0}] || lost > 0 {
-			w.look = true
-		}
+		down, told := events[w.key]
+		_, ended := events[linkKey{w.key.nsid, 0}]
+		w.look = w.look || told || ended || lost > 0
+		w.down = w.down || down && w.current
 		switch retry := !w.retryAt.IsZero(); {
 		case w.look || retry && !now.Before(w.retryAt):
 			due = append(due, t)
@@ -157,6 +170,16 @@ func (m *Monitor) mark(events map[linkKey]bool, lost int) (due []*TAP) {
 		m.wake(wake)
 	}
 	return due
+}
+
+// catchUp notes that there are no more events from before the looks until now.
+func (m *Monitor) catchUp() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, w := range m.watched {
+		w.current = w.key != linkKey{}
+	}
+	m.stale = false
 }
 
 // look reads the state of t's link and reports it.
@@ -180,14 +203,33 @@ func (m *Monitor) look(t *TAP) {
 		m.mu.Unlock()
 		return
 	}
+	last, flapped := w.last, false
 	switch {
 	case err == nil:
-		w.key = linkKey{l.NSID, l.Index}
+		flapped = m.saw(w, l)
 	case errors.Is(err, ErrGone):
 		delete(m.watched, t)
 	default:
 		w.retryAt = time.Now().Add(monitorRetry)
 	}
 	m.mu.Unlock()
+	if flapped {
+		last.Up = false
+		m.report(t, last, nil)
+	}
 	m.report(t, l, err)
+}
+
+// saw notes the state of a link, and returns whether it is up again and not
+// still. The caller holds mu.
+func (m *Monitor) saw(w *watch, l Link) (flapped bool) {
+	key := linkKey{l.NSID, l.Index}
+	moved := key != w.key
+	// A move takes a link down (dev_change_net_namespace, net/core/dev.c).
+	flapped = w.last.Up && l.Up && (w.down || moved)
+	if moved {
+		w.current, m.stale = false, true
+	}
+	w.key, w.last, w.down = key, l, false
+	return flapped
 }

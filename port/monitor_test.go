@@ -286,6 +286,60 @@ func TestMonitorResyncsAfterOverrun(t *testing.T) {
 	}
 }
 
+// At the time of the look a link that went down may be up again.
+func TestMonitorReportsThatALinkWasDown(t *testing.T) {
+	there := nettest.New(t)
+	tap, other := open(t, named("flap0")), open(t, named("other0"))
+	resume, c := make(chan bool), make(reports, 10_000)
+	m, err := NewMonitor(func(tap *TAP, l Link, err error) {
+		c <- report{tap, l, err}
+		<-resume
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { close(resume); _ = m.Close() })
+	of := func(tap *TAP, what string, up bool) {
+		t.Helper()
+		if r := c.next(t); r.tap != tap || r.l.Up != up || r.err != nil {
+			t.Fatalf("%s: %+v", what, r)
+		}
+	}
+	m.Add(tap)
+	of(tap, "the first", true)
+	// Of the time before the first report nothing is told.
+	within(t, nil, "flap0", netlink.LinkSetDown)
+	within(t, nil, "flap0", netlink.LinkSetUp)
+	resume <- true
+	of(tap, "up", true)
+	resume <- true
+	m.Add(other)
+	of(other, "the first", true)
+	within(t, nil, "flap0", netlink.LinkSetDown)
+	within(t, nil, "flap0", netlink.LinkSetUp)
+	resume <- true
+	of(tap, "was down", false)
+	resume <- true
+	of(tap, "up again", true)
+
+	resume <- true
+	within(t, nil, "other0", func(l netlink.Link) error { return netlink.LinkSetMTU(l, 1400) })
+	of(other, "mtu", true)
+	fd, err := unix.Open(there.Path(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	within(t, nil, "flap0", func(l netlink.Link) error { return netlink.LinkSetNsFd(l, fd) })
+	within(t, there, "flap0", netlink.LinkSetUp)
+	resume <- true
+	of(tap, "was down for the move", false)
+	resume <- true
+	if of(tap, "up there", true); linkOf(t, tap).NSID == OwnNSID {
+		t.Error("not moved")
+	}
+}
+
 // A state that cannot be read is tried again, and holds up no other.
 func TestMonitorRetries(t *testing.T) {
 	tap := wrapped(t, someFile(t)) // not a TAP: every question fails

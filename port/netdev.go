@@ -65,7 +65,7 @@ func (d *netdev) decode(m []byte) error {
 	head := nl.DeserializeIfInfomsg(m)
 	d.Index = int(head.Index)
 	d.AdminUp = head.Flags&unix.IFF_UP != 0
-	d.Up = d.AdminUp && head.Flags&unix.IFF_LOWER_UP != 0
+	d.Up = isUp(head.Flags)
 	return eachAttr(m[unix.SizeofIfInfomsg:], func(kind uint16, v []byte) error {
 		switch kind {
 		case unix.IFLA_IFNAME:
@@ -91,6 +91,12 @@ func (d *netdev) decode(m []byte) error {
 		}
 		return nil
 	})
+}
+
+// isUp tells whether frames pass a link with these flags of struct ifinfomsg.
+func isUp(flags uint32) bool {
+	const passes = unix.IFF_UP | unix.IFF_LOWER_UP
+	return flags&passes == passes
 }
 
 func (d *netdev) decodeInfo(kind uint16, v []byte) error {

@@ -1,6 +1,7 @@
 package vswitch
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -86,6 +87,43 @@ func TestLinksAreFollowedWhereverTheyLive(t *testing.T) {
 				t.Error("that the port is gone was not told")
 			}
 		})
+	}
+}
+
+// However short it is: by the time of the look the link is up again.
+func TestLinkThatIsDownForAMomentForgetsItsStations(t *testing.T) {
+	r := newAutoRig(t)
+	ns := nettest.New(t)
+	try(t, r.Add(config.Port{Name: "p", Ifname: "eth0", Access: 10, Netns: ns.Path()}))
+	eventually(t, "up", func() bool { return r.believed("p").Up })
+	id, key := r.believedID("p"), fdb.MakeKey(10, sta(1))
+	flap := func() {
+		try(t, ns.Do(func() error {
+			l, err := netlink.LinkByName("eth0")
+			if err != nil {
+				return err
+			}
+			return errors.Join(netlink.LinkSetDown(l), netlink.LinkSetUp(l))
+		}))
+	}
+	// Only from its first look on the monitor knows what is news.
+	eventually(t, "the first look", func() bool { flap(); return len(r.told(LinkDown, "p")) > 0 })
+	eventually(t, "up", func() bool { return len(r.told(LinkUp, "p")) > 0 && r.believed("p").Up })
+	for range 100 {
+		r.table.Learn(key, id, 0)
+		flap()
+		eventually(t, "flush", func() bool { return r.table.PortCount(id) == 0 && r.believed("p").Up })
+	}
+	// Nor may the switch be too busy to look.
+	before := len(r.told(LinkDown, "p"))
+	r.table.Learn(key, id, 0)
+	r.Switch.mu.Lock()
+	flap()
+	r.Switch.mu.Unlock()
+	eventually(t, "flush", func() bool { return r.table.PortCount(id) == 0 && r.believed("p").Up })
+	eventually(t, "events", func() bool { return len(r.told(LinkDown, "p")) > before })
+	if down, up := len(r.told(LinkDown, "p")), len(r.told(LinkUp, "p")); down != up {
+		t.Errorf("%d events of link down, %d of link up", down, up)
 	}
 }
 

@@ -298,7 +298,8 @@ func (s *Switch) reported(a *attached, link port.Link) {
 
 // linkChanged is the monitor's report that the link may be another. The report
 // may have waited while the switch changed the link itself, so that if it
-// differs the link is asked again. One that is gone also ends its worker, which
+// differs the link is asked again; if it is up by then, it was down all the same,
+// which stations are forgotten for. One that is gone also ends its worker, which
 // sees to the rest; one that cannot be asked stays as it was.
 func (s *Switch) linkChanged(t *port.TAP, reported port.Link, err error) {
 	s.mu.Lock()
@@ -315,6 +316,11 @@ func (s *Switch) linkChanged(t *port.TAP, reported port.Link, err error) {
 	link, err := t.Link()
 	if err != nil {
 		return
+	}
+	if a.link.Up && !reported.Up && link.Up {
+		down := a.link
+		down.Up = false
+		s.update(a, down)
 	}
 	if !differ(a.link, link) {
 		a.link = link // Nothing that anybody follows.
