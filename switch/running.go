@@ -11,12 +11,13 @@ import (
 
 // Running returns the configuration in force, valid and without what the switch
 // knows nothing of: Control and Metrics are empty. Ports are as they were given,
-// sorted by name; one that is being added or removed, or was made by a rule, is not
-// among them. The
+// but that of a persistent link the ifname is the present one, sorted by name; one
+// that is being added or removed, or was made by a rule, is not among them. The
 // caller must not change what it refers to.
 func (s *Switch) Running() *config.Config {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.followNames()
 	c := &config.Config{VLANAware: new(s.vlanAware), ForwardReserved: s.reserved, FDB: s.settings, AutoAttach: s.autoRules}
 	ports := make(map[frame.PortID]*attached, len(s.ports))
 	for _, a := range s.ports {

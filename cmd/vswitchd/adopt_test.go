@@ -103,6 +103,44 @@ func testAdoptedTAPIsLeftAsItWasFound(t *testing.T) {
 	d.stop()
 }
 
+func testRenamedTAPIsFoundAgainAfterAKill(t *testing.T) {
+	lent := makeTAP(t, "lent0")
+	b := newBench(t, "vlan_aware: true\nmetrics: {listen: none}\nports:\n- {name: lent0, access: 10, adopt: true}\n- {name: stays, access: 10, persistent: true, owner: root}\n")
+	d := b.start()
+	stays, err := netlink.LinkByName("stays")
+	try(t, err)
+	t.Cleanup(func() { _ = netlink.LinkDel(stays) })
+	try(t, errors.Join(netlink.LinkSetName(lent, "lent9"), netlink.LinkSetName(stays, "stays9")))
+	kept := func(want bool, names ...string) {
+		t.Helper()
+		eventually(t, "the kept configuration", func() bool {
+			text, err := os.ReadFile(b.socket() + ".running")
+			try(t, err)
+			all := true
+			for _, name := range names {
+				all = all && strings.Contains(string(text), name) == want
+			}
+			return all
+		})
+	}
+	kept(true, "ifname: lent9", "ifname: stays9")
+	wantExit(t, 0, 0, b.ctl("config", "diff"), "+ ports[lent0].ifname: lent9", "+ ports[stays].ifname: stays9")
+	d.kill()
+	d = b.start()
+	if got := links(t); got != "lent9 stays9" {
+		t.Errorf("links %s", got)
+	}
+	wantExit(t, 0, 0, b.ctl("port", "show", "stays"), "stays9", "forwarding")
+	wantExit(t, 0, 0, b.ctl("port", "show", "lent0"), "lent9", "forwarding")
+	// Applied, the startup file asks for a TAP that nobody has made, and all stays.
+	code, out := b.run("vswitchctl", "--socket", b.socket(), "config", "apply", b.file)
+	wantExit(t, code, 2, out, "lent0", "there is no such link")
+	wantExit(t, 0, 0, b.ctl("port", "show", "lent0"), "lent9", "forwarding")
+	try(t, errors.Join(netlink.LinkSetName(stays, "stays"), netlink.LinkSetName(lent, "lent0")))
+	kept(false, "ifname:")
+	d.stop()
+}
+
 func testRulesAttachAndDetach(t *testing.T) {
 	const rule = "metrics: {listen: none}\nauto_attach:\n- match: {name: \"vm*\"}\n  port: {access: 10}\n"
 	makeTAP(t, "vm0")

@@ -59,8 +59,8 @@ func run(ctx context.Context, st control.Startup, override func(*config.Config) 
 		err = errors.Join(err, sw.Close())
 		events.wait()
 	}()
-	removed := make(chan struct{}, 1)
-	onRemoval(sw, func() { signalled(removed) })
+	changed := make(chan struct{}, 1)
+	onOwnChange(sw, func() { signalled(changed) })
 	if resumed {
 		err = bringBack(ctx, sw, c, kept, log)
 	} else {
@@ -107,10 +107,9 @@ func run(ctx context.Context, st control.Startup, override func(*config.Config) 
 			return fmt.Errorf("control socket %s: %w", socket, err)
 		case <-reload:
 			reapply(running, log)
-		case <-removed:
-			// It may have gone by itself.
+		case <-changed:
 			if err := running.Keep(); err != nil {
-				log.Warn("a port that is gone comes back after a restart", "err", err)
+				log.Warn("a link that is gone or renamed is looked for after a restart as it was before", "err", err)
 			}
 		case <-ctx.Done():
 			log.Info("stopping")

@@ -46,6 +46,7 @@ func TestPrograms(t *testing.T) {
 	t.Run("PortWithoutNamespaceIsNotResumed", testPortWithoutNamespaceIsNotResumed)
 	t.Run("EventsAreToldAsTheyHappen", testEventsAreToldAsTheyHappen)
 	t.Run("AdoptedTAPIsLeftAsItWasFound", testAdoptedTAPIsLeftAsItWasFound)
+	t.Run("RenamedTAPIsFoundAgainAfterAKill", testRenamedTAPIsFoundAgainAfterAKill)
 	t.Run("RulesAttachAndDetach", testRulesAttachAndDetach)
 	t.Run("StartedDaemonKeepsNeededCapabilitiesOnly", testStartedDaemonKeepsNeededCapabilitiesOnly)
 	t.Run("ConfinedDaemonDoesAllItsWork", testConfinedDaemonDoesAllItsWork)

@@ -66,21 +66,27 @@ func (l *eventLog) write(e *vswitch.Event) {
 	l.log.Log(context.Background(), level, e.Kind.Type().String()+" "+e.Kind.String(), attrs...)
 }
 
-// onRemoval calls f whenever ports may have been removed, until sw is closed.
-func onRemoval(sw *vswitch.Switch, f func()) {
-	removals := sw.Watch(vswitch.EventFilter{Types: []vswitch.EventType{vswitch.TypePort}})
+// onOwnChange calls f whenever the running configuration may have changed without
+// anybody having asked the daemon, until sw is closed: with a link that has gone,
+// and took its port along, or is found under another name.
+func onOwnChange(sw *vswitch.Switch, f func()) {
+	changes := sw.Watch(vswitch.EventFilter{Types: []vswitch.EventType{vswitch.TypePort, vswitch.TypeLink}})
 	go func() {
 		events := make([]vswitch.Event, 64)
 		for {
-			n, lost, err := removals.Read(context.Background(), events)
+			n, lost, err := changes.Read(context.Background(), events)
 			if err != nil {
 				return
 			}
-			removed := lost > 0
+			changed := lost > 0
 			for _, e := range events[:n] {
-				removed = removed || e.Kind == vswitch.PortRemoved
+				switch e.Kind {
+				case vswitch.PortRemoved, vswitch.LinkRenamed, vswitch.LinkMoved:
+					changed = true
+				default:
+				}
 			}
-			if removed {
+			if changed {
 				f()
 			}
 		}
