@@ -15,6 +15,9 @@ type TAPLink struct {
 	Group  uint32 // of links, as in `ip link set group`
 	// Persistent and InUse say that it stays without a user, and that it has one.
 	Persistent, InUse bool
+	// AdminUp is IFF_UP. Of a link without it the kernel does not tell when alias,
+	// group or user change (netdev_state_change, net/core/dev.c).
+	AdminUp bool
 }
 
 // extSkipStats is RTEXT_FILTER_SKIP_STATS (linux/rtnetlink.h).
@@ -69,7 +72,7 @@ func dumpTAPs() (links []TAPLink, err error) {
 		if d.tap {
 			links = append(links, TAPLink{
 				Index: d.Index, Ifname: d.Ifname, Alias: d.alias, Group: d.linkGroup,
-				Persistent: d.persistent, InUse: d.inUse(),
+				Persistent: d.persistent, InUse: d.inUse(), AdminUp: d.AdminUp,
 			})
 		}
 	}

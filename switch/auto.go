@@ -15,19 +15,25 @@ import (
 const (
 	// settling is how long a link that matches a rule may be in use, or not yet
 	// persistent, before that is reported: `ip tuntap add` has it open for a
-	// moment, and of a link that is down the kernel does not tell when that ends.
+	// moment.
 	settling = time.Second
 	// A link that is settling is looked at so often, and no link more often than
 	// atMost however many events there are.
 	lookAgain = 100 * time.Millisecond
 	atMost    = 20 * time.Millisecond
+	// A link that is down is looked at so often without an event, for the kernel
+	// may have told of no change; less often if that would take more than a
+	// share of 1/sparing of a CPU.
+	silentAgain = time.Second
+	sparing     = 200
 	// attaching is how many links are attached or detached at a time.
 	attaching = 16
 )
 
 // autoAttach makes ports of the links that its rules match, and takes them away
 // again. It compares what is with what should be, whenever the kernel tells of a
-// change, so that it does not matter which.
+// change, so that it does not matter which, and from time to time for changes of
+// which it does not tell.
 type autoAttach struct {
 	wake chan struct{}
 
@@ -119,11 +125,13 @@ func (s *Switch) keepAttaching() {
 		case <-s.auto.wake:
 		}
 		s.auto.mu.Lock()
-		unsettled := len(s.auto.rules) > 0 && s.round()
-		s.auto.mu.Unlock()
-		if unsettled {
-			timer.Reset(lookAgain)
+		timer.Stop()
+		if len(s.auto.rules) > 0 {
+			if wait := s.round(); wait > 0 {
+				timer.Reset(wait)
+			}
 		}
+		s.auto.mu.Unlock()
 		select {
 		case <-s.stop:
 			return
@@ -132,13 +140,17 @@ func (s *Switch) keepAttaching() {
 	}
 }
 
-// round makes the ports of rules what they should be. It returns true if there
-// has to be another round soon, also without a change. The caller holds auto.mu.
-func (s *Switch) round() (unsettled bool) {
+// round makes the ports of rules what they should be. It returns how long until
+// there has to be another round, also without an event; 0 for never. The caller
+// holds auto.mu.
+func (s *Switch) round() time.Duration {
+	began := time.Now()
 	links, err := s.monitor.TAPs()
 	if err != nil {
-		return true
+		return lookAgain
 	}
+	cost := time.Since(began)
+	var unsettled, silent bool
 	owners := s.owners()
 	present := make(map[int]bool, len(links))
 	var work []func()
@@ -149,6 +161,7 @@ func (s *Switch) round() (unsettled bool) {
 		if a != nil {
 			delete(s.auto.seen, l.Index)
 		}
+		silent = silent || !l.AdminUp && s.ofRules(l.Index, a)
 		switch n := s.auto.ruleOf(l); {
 		case a != nil && a.rule == 0, a == nil && n == 0:
 		case a == nil:
@@ -178,7 +191,24 @@ func (s *Switch) round() (unsettled bool) {
 			delete(s.left, index)
 		}
 	}
-	return unsettled
+	switch {
+	case unsettled:
+		return lookAgain
+	case silent:
+		return max(silentAgain, sparing*cost)
+	}
+	return 0
+}
+
+// ofRules tells whether rules may do something about a link, which is that of
+// port a or, if that is nil, of none.
+func (s *Switch) ofRules(index int, a *attached) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a == nil {
+		return !s.left[index]
+	}
+	return a.rule != 0
 }
 
 // ruleOf returns the number of the first rule that matches, from 1, or 0.
@@ -208,9 +238,10 @@ func (s *Switch) owners() map[int]*attached {
 // consider returns what to do about a link that rule n matches and that is no
 // port, and whether it is to be looked at again soon.
 func (s *Switch) consider(l *port.TAPLink, n int) (do func(), wait bool) {
-	at := s.auto.seen[l.Index]
-	if at == nil || at.link != *l {
-		at = &sighting{link: *l, since: time.Now()}
+	at, link := s.auto.seen[l.Index], *l
+	link.AdminUp = false // Up or down, it can be had as little or as well.
+	if at == nil || at.link != link {
+		at = &sighting{link: link, since: time.Now()}
 		s.auto.seen[l.Index] = at
 	}
 	s.mu.Lock()

@@ -216,12 +216,42 @@ func TestHeldTAPIsReportedOnceAndTriedWhenItIsFree(t *testing.T) {
 		t.Errorf("%+v", events)
 	}
 	// With nothing to settle and no event, nobody looks.
-	if r.auto.mu.Lock(); r.round() {
+	if r.auto.mu.Lock(); r.round() != 0 {
 		t.Error("another round is wanted")
 	}
 	r.auto.mu.Unlock()
 	try(t, unix.Close(fd))
 	r.becomes("vm0:1:10")
+}
+
+// The kernel does not tell of what happens to a link that is down.
+func TestLinksThatAreDownAreFollowedToo(t *testing.T) {
+	alias := config.AutoAttach{Match: config.Match{Alias: "tenants/*"}, Port: config.Port{Access: 20}}
+	group := config.AutoAttach{Match: config.Match{Group: "77"}, Port: config.Port{Access: 30, Up: new(false)}}
+	tuntap(t, "vm0")
+	held := hold(t, "vm0")
+	r := newAutoRig(t, named("vm*", 10), alias, group)
+	aliased, grouped := tuntap(t, "a0"), tuntap(t, "g0")
+	eventually(t, "the report", func() bool { return len(r.told(LinkNotAttached, "vm0")) > 0 })
+	r.stays("")
+	try(t, netlink.LinkSetAlias(aliased, "tenants/a"))
+	try(t, netlink.LinkSetGroup(grouped, 77))
+	r.becomes("a0:2:20 g0:3:30")
+	try(t, netlink.LinkSetGroup(grouped, 0))
+	r.becomes("a0:2:20")
+	try(t, unix.Close(held))
+	r.becomes("a0:2:20 vm0:1:10")
+	if n := len(r.told(LinkNotAttached, "vm0")); n != 1 {
+		t.Errorf("reported %d times", n)
+	}
+	// What was removed by name stays away, so that there is nothing to look for.
+	try(t, netlink.LinkDel(grouped))
+	try(t, r.Remove("a0"))
+	r.auto.mu.Lock()
+	defer r.auto.mu.Unlock()
+	if r.round() != 0 {
+		t.Error("another round is wanted")
+	}
 }
 
 func TestOwnTAPsAreNoBusinessOfRules(t *testing.T) {
