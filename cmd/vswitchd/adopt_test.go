@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/vswitchd/vswitchd/internal/nettest"
 	vswitch "github.com/vswitchd/vswitchd/switch"
 )
 
@@ -138,6 +139,30 @@ func testRenamedTAPIsFoundAgainAfterAKill(t *testing.T) {
 	wantExit(t, 0, 0, b.ctl("port", "show", "lent0"), "lent9", "forwarding")
 	try(t, errors.Join(netlink.LinkSetName(stays, "stays"), netlink.LinkSetName(lent, "lent0")))
 	kept(false, "ifname:")
+	d.stop()
+}
+
+// It cannot be opened there, so that the port ends with the daemon.
+func testMovedTAPIsLeftWhereItIsAfterAKill(t *testing.T) {
+	lent := makeTAP(t, "lent0")
+	b := newBench(t, "vlan_aware: true\nmetrics: {listen: none}\nports:\n- {name: lent0, access: 10, adopt: true, mtu: 1400}\n")
+	d := b.start()
+	ns := nettest.New(t)
+	fd, err := unix.Open(ns.Path(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	try(t, err)
+	defer unix.Close(fd)
+	try(t, netlink.LinkSetNsFd(lent, fd))
+	eventually(t, "the move", func() bool { return !strings.Contains(b.ctl("port", "list"), " up ") })
+	d.kill()
+	d = b.start()
+	wantExit(t, 0, 0, d.log.String(), "port not resumed", "port=lent0")
+	try(t, ns.Do(func() error {
+		i, err := net.InterfaceByName("lent0")
+		if err == nil && i.MTU != 1400 {
+			t.Errorf("%+v", i)
+		}
+		return err
+	}))
 	d.stop()
 }
 

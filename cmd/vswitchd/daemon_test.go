@@ -47,6 +47,7 @@ func TestPrograms(t *testing.T) {
 	t.Run("EventsAreToldAsTheyHappen", testEventsAreToldAsTheyHappen)
 	t.Run("AdoptedTAPIsLeftAsItWasFound", testAdoptedTAPIsLeftAsItWasFound)
 	t.Run("RenamedTAPIsFoundAgainAfterAKill", testRenamedTAPIsFoundAgainAfterAKill)
+	t.Run("MovedTAPIsLeftWhereItIsAfterAKill", testMovedTAPIsLeftWhereItIsAfterAKill)
 	t.Run("RulesAttachAndDetach", testRulesAttachAndDetach)
 	t.Run("StartedDaemonKeepsNeededCapabilitiesOnly", testStartedDaemonKeepsNeededCapabilitiesOnly)
 	t.Run("ConfinedDaemonDoesAllItsWork", testConfinedDaemonDoesAllItsWork)
