@@ -117,9 +117,9 @@ func TestLinkThatIsDownForAMomentForgetsItsStations(t *testing.T) {
 	// Nor may the switch be too busy to look.
 	before := len(r.told(LinkDown, "p"))
 	r.table.Learn(key, id, 0)
-	r.Switch.mu.Lock()
+	r.mu.Lock()
 	flap()
-	r.Switch.mu.Unlock()
+	r.mu.Unlock()
 	eventually(t, "flush", func() bool { return r.table.PortCount(id) == 0 && r.believed("p").Up })
 	eventually(t, "events", func() bool { return len(r.told(LinkDown, "p")) > before })
 	if down, up := len(r.told(LinkDown, "p")), len(r.told(LinkUp, "p")); down != up {
