@@ -114,6 +114,12 @@ type Port struct {
 	Adopt bool   `json:"adopt,omitempty"`
 	Owner string `json:"owner,omitempty"` // user that may open the TAP; a name or number
 	Group string `json:"group,omitempty"` // group that may open the TAP; a name or number
+	// Offload lets the link leave checksums and segmentation to whoever can do
+	// them best, so that super-frames pass whole; nil: true.
+	Offload *bool `json:"offload,omitempty"`
+	// Coalesce joins datagrams of one flow that leave by the port in a row into one
+	// super-frame, if it has Offload; nil: true.
+	Coalesce *bool `json:"coalesce,omitempty"`
 
 	// VLANs, short: Access alone, or Trunk with or without Native. A port without
 	// any VLAN key is a member of no VLAN.

@@ -56,6 +56,7 @@ func (p Port) Resolved() Port {
 	}
 	if p.Kind == KindTAP && !p.Adopt {
 		p.TxQLen = cmp.Or(p.TxQLen, DefaultTxQLen)
+		p.Offload, p.Coalesce = orTrue(p.Offload), orTrue(p.Coalesce)
 	}
 	p.Up = orTrue(p.Up)
 	p.FrameTypes = p.VLANs().FrameTypes

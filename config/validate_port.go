@@ -111,7 +111,7 @@ func (p Port) validateAdopt(ps *Problems) {
 // validateSockets checks a port of a kind that is a unix socket.
 func (p Port) validateSockets(ps *Problems) {
 	v := reflect.ValueOf(p)
-	for _, key := range []string{"ifname", "netns", "mac", "txqlen", "up", "ip", "persistent", "adopt", "owner", "group"} {
+	for _, key := range []string{"ifname", "netns", "mac", "txqlen", "up", "ip", "persistent", "adopt", "owner", "group", "offload", "coalesce"} {
 		if !v.Field(indexOf(v.Type(), key)).IsZero() {
 			ps.add(key, "a "+p.Kind+" is a socket, not a link of the kernel", "leave it out")
 		}

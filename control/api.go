@@ -111,6 +111,7 @@ type Device struct {
 	Flags      []string `json:"tun_flags"`    // TUNGETIFF
 	Features   []string `json:"tun_features"` // TUNGETFEATURES: what the kernel offers
 	VnetHdrLen int      `json:"vnet_hdr_len"` // bytes
+	Offloads   string   `json:"offloads"`     // agreed with the kernel, such as "csum tso4"
 }
 
 // Traffic counts one direction.

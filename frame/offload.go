@@ -3,6 +3,7 @@ package frame
 import (
 	"encoding/binary"
 	"math"
+	"strings"
 )
 
 // Offload is the work that a frame still owes, as linux/virtio_net.h describes
@@ -24,6 +25,50 @@ const (
 	GSOUDPL4 uint8 = 5    // VIRTIO_NET_HDR_GSO_UDP_L4
 	GSOECN   uint8 = 0x80 // VIRTIO_NET_HDR_GSO_ECN, a bit beside a TCP type
 )
+
+// Offloads is a set of work that a port takes over from the frames it is given:
+// what its station, or the kernel before it, can settle.
+type Offloads uint8
+
+// The kinds of work, by the names of linux/if_tun.h (TUN_F_*).
+const (
+	OffloadCsum Offloads = 1 << iota // complete a checksum
+	OffloadTSO4                      // divide TCP over IPv4
+	OffloadTSO6                      // divide TCP over IPv6
+	OffloadECN                       // either of them with CWR set (RFC 3168)
+	OffloadUSO                       // divide UDP
+)
+
+// String lists the kinds in the words of `vswitchctl port show`.
+func (o Offloads) String() string {
+	var words []string
+	for i, word := range [...]string{"csum", "tso4", "tso6", "ecn", "uso"} {
+		if o&(1<<i) != 0 {
+			words = append(words, word)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// Needs returns the work that a valid o stands for.
+func (o Offload) Needs() Offloads {
+	if o.Flags == 0 {
+		return 0 // A super-frame owes a checksum too.
+	}
+	need := OffloadCsum
+	switch o.GSOType &^ GSOECN {
+	case GSOTCPv4:
+		need |= OffloadTSO4
+	case GSOTCPv6:
+		need |= OffloadTSO6
+	case GSOUDPL4:
+		need |= OffloadUSO
+	}
+	if o.GSOType&GSOECN != 0 {
+		need |= OffloadECN
+	}
+	return need
+}
 
 // VnetHdrLen is the size of the header that TAPs put before each frame.
 // The longer forms (12 bytes with num_buffers, 24 with a hash) carry nothing
@@ -85,7 +130,7 @@ func (o Offload) Shifted(n int) Offload {
 // frame it came with, so that nobody downstream has to: the checksum lies
 // behind the MAC header and inside the frame, also after a tag has been pushed
 // or popped; the type is known; in a super-frame there is room for an IP header,
-// and the whole of TCP's or UDP's.
+// and the whole of TCP's or UDP's, and it stands for no more than MaxSegments.
 // HdrLen becomes what the headers say.
 func (f *Frame) checkOffload() bool {
 	o, b := &f.Offload, f.Bytes
@@ -120,7 +165,7 @@ func (f *Frame) checkOffload() bool {
 		return false
 	}
 	o.HdrLen = uint16(n)
-	return true
+	return len(b)-n <= MaxSegments*int(o.GSOSize)
 }
 
 // headerLen returns the length of all headers of a super-frame, up to and

@@ -23,7 +23,7 @@ type DgramConfig struct {
 // Dgram is a Port over a unix datagram socket, a frame in each datagram, as
 // QEMU's `-netdev dgram` has it. Its link is up while the station's socket is
 // there. It is connected to that one, so that the kernel lets nobody else send
-// to it. Offload work is settled on the way out; what comes in owes none.
+// to it. Frames owe no offload work, in either direction.
 //
 // Transmit copies frames into a queue of fixed size, which a goroutine sends
 // from: a datagram socket takes no more than net.unix.max_dgram_qlen datagrams.

@@ -4,6 +4,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/vswitchd/vswitchd/frame"
 )
 
 // Info describes a TAP for people.
@@ -14,6 +16,7 @@ type Info struct {
 	Owner      int      // user id, -1 if not set
 	Group      int      // group id, -1 if not set
 	VnetHdrLen int      // bytes
+	Offloads   frame.Offloads
 }
 
 // Info asks the kernel about the TAP. The error is ErrGone, os.ErrClosed or an
@@ -45,7 +48,7 @@ func (t *TAP) info(fd int) (Info, error) {
 	}
 	return Info{
 		Link: d.Link, Flags: words(flags), Features: words(uint16(features)),
-		Owner: d.owner, Group: d.group, VnetHdrLen: int(hdrLen),
+		Owner: d.owner, Group: d.group, VnetHdrLen: int(hdrLen), Offloads: t.Offloads(),
 	}, nil
 }
 

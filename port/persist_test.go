@@ -93,12 +93,12 @@ func TestPersistentTAPForgetsItsLastUser(t *testing.T) {
 	tap := open(t, cfg)
 	if err := errors.Join(
 		unix.IoctlSetPointerInt(tap.fd, unix.TUNSETVNETHDRSZ, 24),
-		unix.IoctlSetInt(tap.fd, unix.TUNSETOFFLOAD, unix.TUN_F_CSUM|unix.TUN_F_TSO4),
+		unix.IoctlSetInt(tap.fd, unix.TUNSETOFFLOAD, 0),
 	); err != nil {
 		t.Fatal(err)
 	}
-	if !tsoOn(t, "used0") {
-		t.Fatal("cannot negotiate an offload")
+	if tsoOn(t, "used0") {
+		t.Fatal("cannot take an offload back")
 	}
 	if err := tap.Close(); err != nil {
 		t.Fatal(err)
@@ -107,8 +107,8 @@ func TestPersistentTAPForgetsItsLastUser(t *testing.T) {
 	if err != nil || info.VnetHdrLen != 10 {
 		t.Errorf("%+v, %v", info, err)
 	}
-	if tsoOn(t, "used0") {
-		t.Error("the link still leaves segmentation to the switch")
+	if !tsoOn(t, "used0") {
+		t.Error("the link does not leave segmentation to the switch")
 	}
 }
 

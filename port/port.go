@@ -27,6 +27,9 @@ type Transmitter interface {
 	// frame taken, else why not. Safe for concurrent use, also with ReadBatch;
 	// not after Close.
 	Transmit(out []Out)
+	// Offloads is the work that the port takes over. A frame that needs more
+	// must not be given to Transmit.
+	Offloads() frame.Offloads
 }
 
 // Port is the outside of a switch port: where its frames come from and go to.

@@ -25,8 +25,8 @@ type StreamConfig struct {
 
 // Stream is a Port over a unix socket with the framing of QEMU's `-netdev
 // stream`: the length of the frame in four bytes, big-endian, then the frame.
-// Its link is up while a station is connected. Offload work is settled on the
-// way out; what comes in owes none.
+// Its link is up while a station is connected. Frames owe no offload work, in
+// either direction.
 //
 // Transmit copies frames into a queue of fixed size, which a goroutine per
 // connection writes to the socket. A frame counts as transmitted once it is in

@@ -178,25 +178,19 @@ func TestStreamTakesFramesInPieces(t *testing.T) {
 	l.receives(in...)
 }
 
-func TestStreamSettlesTagsChecksumsAndSegments(t *testing.T) {
+func TestStreamRendersTags(t *testing.T) {
 	l := listening(t)
 	c := l.connect()
 	l.becomes(true)
-	s := super{payload: 20_000, gso: 1448, flags: 0x18}
-	f := s.build()
-	f.Parse()
-	if why := l.sends(TagPush, f); why != frame.Keep {
-		t.Fatal(why)
-	}
-	var joined []byte
-	for len(joined) < s.payload {
-		d, err := dissect(next(t, c))
-		if err != nil || !slices.Equal(d.tags, []uint16{7}) || len(d.data) > s.gso {
-			t.Fatalf("%v: %+v", err, d)
+	for tag, want := range map[TagAction][]byte{
+		TagKeep: untagged(60),
+		TagPush: slices.Concat(untagged(60)[:12], []byte{0x81, 0, 0, 7}, untagged(60)[12:]),
+	} {
+		if why := l.sends(tag, &frame.Frame{Bytes: untagged(60)}); why != frame.Keep {
+			t.Fatal(why)
 		}
-		joined = append(joined, d.data...)
+		same(t, next(t, c), want)
 	}
-	same(t, joined, f.Bytes[len(f.Bytes)-s.payload:])
 }
 
 func TestStreamLinkFollowsTheConnection(t *testing.T) {
@@ -280,17 +274,6 @@ func TestStreamReaderThatStopsFillsItsOwnQueue(t *testing.T) {
 	}
 	if got := binary.BigEndian.Uint32(next(t, c)[20:]); got != uint32(sent) {
 		t.Errorf("got frame %d, want %d", got, sent)
-	}
-}
-
-func TestStreamTakesAllSegmentsOrNone(t *testing.T) {
-	l := listening(t)
-	l.connect()
-	l.becomes(true)
-	f := super{payload: 60_000, gso: 1, flags: 0x10}.build() // 3.5 MB of headers
-	f.Parse()
-	if why := l.sends(TagKeep, f); why != frame.DropQueueFull {
-		t.Error(why)
 	}
 }
 

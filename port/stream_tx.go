@@ -48,22 +48,23 @@ func (s *socket) Transmit(out []Out) {
 	}
 }
 
-// add renders the frame into the queue, all of its segments or none.
+// Offloads is described at Transmitter: behind a socket there is only the wire.
+func (s *socket) Offloads() frame.Offloads { return 0 }
+
+// add renders the frame into the queue, its length in front.
 func (q *outQueue) add(o *Out) frame.DropReason {
-	if !q.open {
+	n := o.Len()
+	switch {
+	case !q.open:
 		return frame.DropLinkDown
-	}
-	p, why := piecesOf(o)
-	if why != frame.Keep {
-		return why
-	}
-	if len(q.fill)+p.n*lengthLen+p.bytes() > cap(q.fill) {
+	case len(q.fill)+lengthLen+n > cap(q.fill):
 		return frame.DropQueueFull
 	}
-	for i := range p.n {
-		q.fill = binary.BigEndian.AppendUint32(q.fill, uint32(p.len(i)))
-		q.fill = p.append(q.fill, i)
-	}
+	q.fill = binary.BigEndian.AppendUint32(q.fill, uint32(n))
+	var front [frame.AddressesLen + frame.TagLen]byte
+	head, skip := o.front(front[:])
+	q.fill = append(q.fill, front[:head]...)
+	q.fill = append(q.fill, o.Frame.Bytes[skip:]...)
 	return frame.Keep
 }
 

@@ -45,6 +45,7 @@ type TAP struct {
 	batch *frame.Batch          // being filled
 	rxErr syscall.Errno         // of the last fill
 
+	offloads      atomic.Uint32 // frame.Offloads
 	receiveErrors atomic.Uint64
 	closed        atomic.Bool
 	done          chan struct{} // closed by Close
@@ -86,14 +87,15 @@ func FromFD(fd int) (*TAP, error) {
 
 // newTAP takes over fd, a non-blocking TAP, whoever may have used it before.
 func newTAP(fd int) (*TAP, error) {
-	if err := errors.Join(
-		unix.IoctlSetPointerInt(fd, unix.TUNSETVNETHDRSZ, frame.VnetHdrLen),
-		// No offload is negotiated: the kernel hands over complete frames.
-		unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, 0),
-	); err != nil {
+	takes, err := negotiate(fd)
+	if err = errors.Join(err, unix.IoctlSetPointerInt(fd, unix.TUNSETVNETHDRSZ, frame.VnetHdrLen)); err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
-	return wrap(fd)
+	t, err := wrap(fd)
+	if err == nil {
+		t.offloads.Store(uint32(takes))
+	}
+	return t, err
 }
 
 func wrap(fd int) (*TAP, error) {

@@ -9,6 +9,7 @@ import (
 	"github.com/vswitchd/vswitchd/fdb"
 	"github.com/vswitchd/vswitchd/frame"
 	"github.com/vswitchd/vswitchd/port"
+	"github.com/vswitchd/vswitchd/port/porttest"
 )
 
 // null is a port that takes every frame and keeps none.
@@ -19,6 +20,8 @@ func (null) Transmit(out []port.Out) {
 		out[i].Reason = frame.Keep
 	}
 }
+
+func (null) Offloads() frame.Offloads { return porttest.AllOffloads }
 
 func (null) Close() error { return nil }
 

@@ -66,7 +66,14 @@ func (s *Switch) openTAP(c config.Port) (device, error) {
 		return nil, err
 	}
 	tc.FoundDir = s.foundDir
-	return port.OpenTAP(tc)
+	t, err := port.OpenTAP(tc)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.SetOffload(*c.Offload); err != nil {
+		return nil, errors.Join(err, t.Discard())
+	}
+	return t, nil
 }
 
 func (*Switch) openStream(c config.Port) (device, error) {
@@ -122,6 +129,9 @@ func (s *Switch) set(a *attached, change func(config.Port) (config.Port, error))
 		return err
 	}
 	if link, err = setLink(a, next, link); err != nil {
+		return fmt.Errorf("port %q: %w", name, err)
+	}
+	if err := setOffload(a, next); err != nil {
 		return fmt.Errorf("port %q: %w", name, err)
 	}
 	old := a.cfg
@@ -248,6 +258,15 @@ func setLink(a *attached, next config.Port, link port.Link) (port.Link, error) {
 		return link, err
 	}
 	return d.Link()
+}
+
+// setOffload lets the port leave work to others, or not, as the change says.
+func setOffload(a *attached, next config.Port) error {
+	t, ok := a.port.(*port.TAP)
+	if !ok || *next.Offload == *a.cfg.Offload {
+		return nil
+	}
+	return t.SetOffload(*next.Offload)
 }
 
 // watch has changes of the port's link reported, by the port itself or, of a

@@ -6,13 +6,19 @@ import (
 	"github.com/vswitchd/vswitchd/frame"
 )
 
-// mapBatch makes a worker's batch over memory of its own mapping: untouched
-// pages cost nothing, and the garbage collector never looks at them.
-func mapBatch() (b *frame.Batch, unmap func(), err error) {
-	m, err := unix.Mmap(-1, 0, frame.BatchSize*frame.SlotLen, unix.PROT_READ|unix.PROT_WRITE,
+// memory is what a worker has of its own for frames: a mapping whose untouched
+// pages cost nothing, and at which the garbage collector never looks.
+type memory []byte
+
+func mapMemory() (memory, error) {
+	return unix.Mmap(-1, 0, frame.BatchSize*frame.SlotLen+segmentRoom, unix.PROT_READ|unix.PROT_WRITE,
 		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
-	if err != nil {
-		return nil, nil, err
-	}
-	return frame.NewBatch(m), func() { _ = unix.Munmap(m) }, nil
 }
+
+func (m memory) unmap() { _ = unix.Munmap(m) }
+
+// batch returns a batch over its part of the memory.
+func (m memory) batch() *frame.Batch { return frame.NewBatch(m) }
+
+// room returns the part for segments.
+func (m memory) room() []byte { return m[frame.BatchSize*frame.SlotLen:] }

@@ -19,7 +19,7 @@ type outbox struct {
 	last    [frame.MaxPorts]uint16   // by port, 1 + index; valid if first is
 	touched [outboxSize]frame.PortID // ports that have copies
 	nPorts  int
-	run     [frame.BatchSize]port.Out // a frame has at most one copy for a port
+	run     [outboxSize]port.Out
 }
 
 // add queues o for port id, flushing first if there is no room left.

@@ -33,7 +33,7 @@ func (s *Switch) compile(a *attached) *portConfig {
 	c := &a.cfg
 	p := &portConfig{
 		id: a.id, state: c.State, mtu: a.link.MTU, reserved: s.reserved | c.ForwardReserved,
-		group: c.Isolated, vlans: c.VLANs(), counters: a.counters, tx: a.port,
+		group: c.Isolated, vlans: c.VLANs(), counters: a.counters, tx: a.port, offloads: a.port.Offloads(),
 	}
 	if !a.link.Up {
 		p.state = config.StateDiscarding

@@ -42,6 +42,7 @@ type portConfig struct {
 	vlans      config.Membership
 	counters   *counters
 	tx         port.Transmitter
+	offloads   frame.Offloads // that tx takes over
 }
 
 // feature is a bit for each thing a port does beyond plain forwarding, tested

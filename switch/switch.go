@@ -169,19 +169,19 @@ func (s *Switch) Attach(c config.Port, p port.Port, link port.Link) error {
 
 // start publishes the port and starts its worker.
 func (s *Switch) start(a *attached, p port.Port, link port.Link) error {
-	batch, unmap, err := mapBatch()
+	m, err := mapMemory()
 	if err != nil {
 		return fmt.Errorf("port %q: cannot map its buffers: %w", a.name, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		unmap()
+		m.unmap()
 		return fmt.Errorf("port %q: cannot add: %w", a.name, os.ErrClosed)
 	}
 	a.port = p
 	if err := s.watch(a); err != nil {
-		unmap()
+		m.unmap()
 		return err
 	}
 	a.link, a.leaving = link, false
@@ -189,13 +189,14 @@ func (s *Switch) start(a *attached, p port.Port, link port.Link) error {
 	a.refused = s.table.Refused(a.id)
 	a.worker = &worker{
 		live: &s.live, tick: &s.tick, table: s.table,
-		id: a.id, rx: p, counters: a.counters, batch: batch, done: make(chan struct{}),
+		id: a.id, rx: p, counters: a.counters, batch: m.batch(), done: make(chan struct{}),
+		divider: divider{memory: m.room(), free: m.room()},
 	}
 	s.table.SetPortLimit(a.id, limitOf(a.cfg))
 	s.publish(a.id, s.compile(a))
 	labels := pprof.Labels("port", a.name)
 	s.wg.Go(func() {
-		defer unmap()
+		defer m.unmap()
 		pprof.Do(context.Background(), labels, func(context.Context) {
 			s.ended(a, a.worker.run())
 		})

@@ -21,6 +21,7 @@ type worker struct {
 
 	batch   *frame.Batch
 	outbox  outbox
+	divider divider
 	verdict Verdict
 	tally   tally
 
@@ -54,7 +55,7 @@ func (w *worker) relayBatch() {
 			w.counters.dropped[why].Add(1)
 		}
 	}
-	w.outbox.flush(s)
+	w.flush(s)
 	w.tally.settle(w.counters)
 	w.phase.Add(1)
 }
@@ -79,23 +80,45 @@ func (w *worker) relay(s *snapshot, in *portConfig, f *frame.Frame, now fdb.Tick
 	w.tally.relayed++
 	if v.Cause == CauseNone {
 		w.send(s, v.Port, f)
-		return frame.Keep
+	} else {
+		w.tally.flooded[v.Cause]++
+		for id := range v.Out.All() {
+			w.send(s, id, f)
+		}
 	}
-	w.tally.flooded[v.Cause]++
-	for id := range v.Out.All() {
-		w.send(s, id, f)
+	if w.divider.wanted {
+		w.divide(s, f)
 	}
 	return frame.Keep
 }
 
-// send queues the copy for one egress port, unless the port must not have it.
+// send queues the copy for one egress port, unless the port must not have it,
+// with the offload work that the port does not take over done.
 func (w *worker) send(s *snapshot, id frame.PortID, f *frame.Frame) {
-	w.tally.copies++
 	p := s.ports[id]
 	o := port.Out{Frame: f, TCI: w.verdict.TCI, Tag: tagAction(s, id, f, &w.verdict)}
 	if why := refuse(p, &o); why != frame.Keep {
+		w.tally.copies++
 		p.counters.dropped[why].Add(1)
 		return
 	}
+	if f.Offload.Needs()&^p.offloads != 0 {
+		if f.Offload.GSOType != frame.GSONone {
+			w.divider.want(id)
+			return
+		}
+		f.Complete()
+	}
+	w.add(s, id, o)
+}
+
+func (w *worker) add(s *snapshot, id frame.PortID, o port.Out) {
+	w.tally.copies++
 	w.outbox.add(s, id, o)
+}
+
+// flush sends what is in the outbox.
+func (w *worker) flush(s *snapshot) {
+	w.outbox.flush(s)
+	w.divider.reuse()
 }

@@ -208,6 +208,7 @@ func writePort(w io.Writer, p *control.Port) {
 		row("TUN flags", strings.Join(d.Flags, " "))
 		row("TUN features", strings.Join(d.Features, " "))
 		row("vnet_hdr length", strconv.Itoa(d.VnetHdrLen))
+		row("offloads", or(d.Offloads, "none"))
 	}
 	if p.Stats != nil {
 		fmt.Fprintln(w)
@@ -286,6 +287,7 @@ func flagsText(c *config.Port) string {
 		{"ingress_filtering", c.IngressFiltering},
 		{"persistent", &c.Persistent},
 		{"adopt", &c.Adopt},
+		{"coalesce", c.Coalesce},
 	} {
 		if f.on != nil && *f.on {
 			words = append(words, f.name)

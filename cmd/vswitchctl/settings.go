@@ -45,6 +45,8 @@ var settings = []setting{
 	{"adopt", "adopt", yes, "take the persistent TAP that is there, and leave it as it was found when the port goes"},
 	{"owner", "owner", text, "`USER` that may open the TAP"},
 	{"group", "group", text, "`GROUP` that may open the TAP"},
+	{"offload", "offload", onOff, "pass super-frames and unfinished checksums: `on|off`"},
+	{"coalesce", "coalesce", onOff, "join datagrams of a flow that leave in a row: `on|off`"},
 	{"access", "access", number, "access port of `VLAN`: member, PVID and untagged"},
 	{"trunk", "trunk", list, "trunk port of `VLANS`, such as 10,20-29"},
 	{"native", "native", number, "`VLAN` that the trunk sends and takes untagged, or none"},

@@ -15,6 +15,7 @@ import (
 // by the switch, frames that the switch transmits are kept for Taken.
 type Cable struct {
 	in     chan Sent
+	takes  frame.Offloads
 	closed chan struct{}
 	once   sync.Once
 
@@ -30,10 +31,20 @@ type Sent struct {
 	Offload frame.Offload
 }
 
-// NewCable makes a cable that holds up to queue frames on their way in.
-func NewCable(queue int) *Cable {
-	return &Cable{in: make(chan Sent, queue), closed: make(chan struct{})}
+// AllOffloads is every kind of offload work.
+const AllOffloads = frame.OffloadCsum | frame.OffloadTSO4 | frame.OffloadTSO6 | frame.OffloadECN | frame.OffloadUSO
+
+// NewCable makes a cable that holds up to queue frames on their way in, to a
+// station that takes over all offload work.
+func NewCable(queue int) *Cable { return NewCableOf(queue, AllOffloads) }
+
+// NewCableOf makes one whose station takes over this work.
+func NewCableOf(queue int, takes frame.Offloads) *Cable {
+	return &Cable{in: make(chan Sent, queue), takes: takes, closed: make(chan struct{})}
 }
+
+// Offloads implements port.Transmitter.
+func (c *Cable) Offloads() frame.Offloads { return c.takes }
 
 // Send puts a frame on the cable; it waits for room.
 func (c *Cable) Send(b []byte) { c.SendOffload(b, frame.Offload{}) }

@@ -1,4 +1,4 @@
-package port
+package frame
 
 import (
 	"bytes"
@@ -8,8 +8,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
-
-	"github.com/vswitchd/vswitchd/frame"
 )
 
 // super describes a super-frame to be built.
@@ -24,12 +22,15 @@ type super struct {
 	gso     int
 }
 
+// The addresses of the frames here.
+var toStation, fromOther = MAC{2, 0, 0, 0, 0, 2}, MAC{2, 0, 0, 0, 0, 1}
+
 const firstID, firstSeq = 0xfffe, 0xffff_fff0 // both wrap
 
 // build makes the frame as a station with offloads sends it: lengths of the
 // whole, and the sum of the pseudo-header in the transport checksum.
-func (s super) build() *frame.Frame {
-	b := append(append([]byte{}, otherMAC[:]...), stationMAC[:]...)
+func (s super) build() *Frame {
+	b := append(append([]byte{}, toStation[:]...), fromOther[:]...)
 	for i, tpid := range s.tags {
 		b = binary.BigEndian.AppendUint16(b, tpid)
 		b = binary.BigEndian.AppendUint16(b, uint16(100+i))
@@ -71,9 +72,9 @@ func (s super) build() *frame.Frame {
 	pseudo = binary.BigEndian.AppendUint16(pseudo, uint16(len(l4)))
 	binary.BigEndian.PutUint16(l4[field:], slowSum(pseudo))
 	b = append(b, s.between...)
-	f := &frame.Frame{Bytes: append(b, l4...)}
-	f.Offload = frame.Offload{
-		Flags: frame.FlagNeedsCsum, GSOType: s.gsoType(), GSOSize: uint16(s.gso),
+	f := &Frame{Bytes: append(b, l4...)}
+	f.Offload = Offload{
+		Flags: FlagNeedsCsum, GSOType: s.gsoType(), GSOSize: uint16(s.gso),
 		CsumStart: uint16(len(b)), CsumOffset: uint16(field),
 	}
 	return f
@@ -82,13 +83,13 @@ func (s super) build() *frame.Frame {
 func (s super) gsoType() uint8 {
 	switch {
 	case s.gso == 0:
-		return frame.GSONone
+		return GSONone
 	case s.udp:
-		return frame.GSOUDPL4
+		return GSOUDPL4
 	case s.v6:
-		return frame.GSOTCPv6 | s.flags&tcpCWR // The bit of GSO_ECN is the same.
+		return GSOTCPv6 | s.flags&tcpCWR // The bit of GSO_ECN is the same.
 	}
-	return frame.GSOTCPv4 | s.flags&tcpCWR
+	return GSOTCPv4 | s.flags&tcpCWR
 }
 
 // slowSum is the sum of RFC 1071 as that writes it.
@@ -170,42 +171,46 @@ func dissect(b []byte) (d dissected, err error) {
 	return d, nil
 }
 
-// cut parses the frame and returns its pieces.
-func cut(t testing.TB, f *frame.Frame, tag TagAction) [][]byte {
+// cut parses the frame and returns the frames that it becomes for a port that
+// takes over nothing.
+func cut(t testing.TB, f *Frame) [][]byte {
 	t.Helper()
-	if why := f.Parse(); why != frame.Keep {
+	if why := f.Parse(); why != Keep {
 		t.Fatalf("the frame does not parse: %v", why)
 	}
+	if f.Offload.GSOType == GSONone {
+		f.Complete()
+		return [][]byte{f.Bytes}
+	}
 	before := slices.Clone(f.Bytes)
-	o := &Out{Frame: f, Tag: tag, TCI: 7}
-	p, why := piecesOf(o)
-	if why != frame.Keep {
-		t.Fatalf("not divided: %v", why)
+	segments, ok := SegmentsOf(f)
+	if !ok {
+		t.Fatal("not divided")
 	}
+	room := make([]byte, 2*MaxTaggedLen)
 	var all [][]byte
-	total := 0
-	for i := range p.n {
-		b := p.append(nil, i)
-		if len(b) != p.len(i) {
-			t.Fatalf("piece %d has %d bytes, announced %d", i, len(b), p.len(i))
+	for !segments.Done() {
+		var s Frame
+		rest, ok := segments.Next(&s, room)
+		if !ok {
+			t.Fatal("no room for a segment")
 		}
-		total += len(b)
-		all = append(all, b)
-	}
-	if total != p.bytes() {
-		t.Fatalf("pieces have %d bytes, announced %d", total, p.bytes())
+		if s.Offload != (Offload{}) || s.Dst != f.Dst || s.TCI != f.TCI || len(room)-len(rest) != len(s.Bytes) {
+			t.Fatalf("the segment is %+v", s)
+		}
+		all = append(all, slices.Clone(s.Bytes))
 	}
 	if !bytes.Equal(f.Bytes, before) {
-		t.Fatal("the borrowed bytes were changed")
+		t.Fatal("the super-frame was changed")
 	}
 	return all
 }
 
-// joins checks the segments of s, rendered with the tag action.
-func (s super) joins(t *testing.T, tag TagAction) {
+// joins checks the segments of s.
+func (s super) joins(t *testing.T) {
 	t.Helper()
 	var joined []byte
-	pieces := cut(t, s.build(), tag)
+	pieces := cut(t, s.build())
 	for i, b := range pieces {
 		d, err := dissect(b)
 		if err != nil {
@@ -231,10 +236,7 @@ func (s super) joins(t *testing.T, tag TagAction) {
 		if !s.udp && (d.flags != want || d.seq != uint32(firstSeq+i*s.gso)&0xffff_ffff) {
 			t.Fatalf("%+v: segment %d has flags %#x, want %#x, and seq %#x", s, i, d.flags, want, d.seq)
 		}
-		if tags := len(s.tags) + tag.Growth()/4; len(d.tags) != tags {
-			t.Fatalf("%+v: segment %d has tags %v", s, i, d.tags)
-		}
-		if (tag == TagPush || tag == TagReplace) && d.tags[0] != 7 {
+		if len(d.tags) != len(s.tags) {
 			t.Fatalf("%+v: segment %d has tags %v", s, i, d.tags)
 		}
 		joined = append(joined, d.data...)
@@ -277,35 +279,45 @@ func everySuper(yield func(super)) {
 func TestSegmentsJoinToTheSuperFrame(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	everySuper(func(s super) {
-		actions := []TagAction{TagKeep, TagPush}
-		if len(s.tags) > 0 && s.tags[0] == 0x8100 {
-			actions = append(actions, TagPop, TagReplace)
+		s.joins(t)
+		for range 40 { // Also one segment, whole ones only, small ones, none but headers.
+			s := s
+			s.payload, s.gso = rnd.IntN(5000), 4+rnd.IntN(3000)
+			s.joins(t)
 		}
-		for _, tag := range actions {
-			s.joins(t, tag)
-			for range 20 { // Also one segment, whole ones only, tiny ones, none but headers.
-				s := s
-				s.payload, s.gso = rnd.IntN(5000), 1+rnd.IntN(3000)
-				s.joins(t, tag)
-			}
-			s.payload = 2 * s.gso
-			s.joins(t, tag)
-		}
+		s.payload = 2 * s.gso
+		s.joins(t)
 	})
 }
 
-func TestLargestSuperFrameIsDivided(t *testing.T) {
-	super{v6: true, payload: 65_535 - 60, gso: 1, flags: 0x10}.joins(t, TagPush)
+func TestSuperFrameOfTheMostSegmentsIsDivided(t *testing.T) {
+	super{v6: true, payload: 65_535 - 60, gso: 48, flags: 0x10}.joins(t)
+	f := super{v6: true, payload: 65_535 - 60, gso: 47, flags: 0x10}.build()
+	if why := f.Parse(); why != DropOffloadHeader {
+		t.Errorf("one segment more: %v", why)
+	}
 }
 
-func TestChecksumIsCompletedInTheCopy(t *testing.T) {
+func TestSegmentWaitsForRoom(t *testing.T) {
+	f := super{payload: 3000, gso: 1000}.build()
+	f.Parse()
+	segments, _ := SegmentsOf(f)
+	var s Frame
+	if rest, ok := segments.Next(&s, make([]byte, 1053)); ok || len(rest) != 1053 {
+		t.Errorf("a segment of 1054 bytes is rendered into 1053")
+	}
+	if _, ok := segments.Next(&s, make([]byte, 1054)); !ok {
+		t.Error("it is not rendered once there is room")
+	}
+}
+
+func TestChecksumIsCompleted(t *testing.T) {
 	everySuper(func(s super) {
 		if !s.v6 {
 			return // The checksum of the IPv4 header is complete in a frame that is not divided.
 		}
 		s.gso, s.payload = 0, 333
-		s.joins(t, TagKeep)
-		s.joins(t, TagPush)
+		s.joins(t)
 	})
 }
 
@@ -315,34 +327,27 @@ func TestZeroChecksumIsSentAsItsOtherForm(t *testing.T) {
 	f := s.build()
 	n := len(f.Bytes)
 	var seed [2]byte
-	copy(seed[:], cut(t, f, TagKeep)[0][n-4:n-2])
+	copy(seed[:], cut(t, s.build())[0][n-4:n-2])
 	// With data that adds what the sum lacks of 0xffff.
 	binary.BigEndian.PutUint16(f.Bytes[n-2:], fold(uint64(binary.BigEndian.Uint16(seed[:]))+uint64(binary.BigEndian.Uint16(f.Bytes[n-2:]))))
-	if got := cut(t, f, TagKeep)[0][n-4 : n-2]; !bytes.Equal(got, []byte{0xff, 0xff}) {
+	if got := cut(t, f)[0][n-4 : n-2]; !bytes.Equal(got, []byte{0xff, 0xff}) {
 		t.Errorf("the checksum is sent as % x", got)
 	}
 }
 
-func TestFrameThatOwesNothingIsRenderedAsItIs(t *testing.T) {
-	for _, n := range []int{14, 15, 60, 1514, frame.MaxLen} {
-		f := &frame.Frame{Bytes: untagged(n)}
-		same(t, cut(t, f, TagKeep)[0], f.Bytes)
-	}
-}
-
 func TestSuperFrameWithWrongHeadersIsRefused(t *testing.T) {
-	for name, spoil := range map[string]func(*frame.Frame){
-		"type of IPv6 on IPv4":       func(f *frame.Frame) { f.Offload.GSOType = frame.GSOTCPv6 },
-		"ARP":                        func(f *frame.Frame) { f.Bytes[13] = 6 },
-		"IPv4 header elsewhere":      func(f *frame.Frame) { f.Bytes[14] = 0x46 },
-		"nothing but tags":           func(f *frame.Frame) { copy(f.Bytes[12:], bytes.Repeat([]byte{0x88, 0xa8, 0, 1}, 6)) },
-		"no room for an IPv6 header": func(f *frame.Frame) { f.Bytes[12], f.Bytes[13], f.Offload.GSOType = 0x86, 0xdd, frame.GSOTCPv6 },
+	for name, spoil := range map[string]func(*Frame){
+		"type of IPv6 on IPv4":       func(f *Frame) { f.Offload.GSOType = GSOTCPv6 },
+		"ARP":                        func(f *Frame) { f.Bytes[13] = 6 },
+		"IPv4 header elsewhere":      func(f *Frame) { f.Bytes[14] = 0x46 },
+		"nothing but tags":           func(f *Frame) { copy(f.Bytes[12:], bytes.Repeat([]byte{0x88, 0xa8, 0, 1}, 6)) },
+		"no room for an IPv6 header": func(f *Frame) { f.Bytes[12], f.Bytes[13], f.Offload.GSOType = 0x86, 0xdd, GSOTCPv6 },
 	} {
 		f := super{payload: 3000, gso: 1000}.build()
 		spoil(f)
 		f.Parse() // It refuses some of them already.
-		if _, why := piecesOf(&Out{Frame: f}); why != frame.DropTransmitError {
-			t.Errorf("%s: got %v", name, why)
+		if _, ok := SegmentsOf(f); ok {
+			t.Errorf("%s: divided", name)
 		}
 	}
 }
@@ -350,47 +355,59 @@ func TestSuperFrameWithWrongHeadersIsRefused(t *testing.T) {
 func TestSegmentationDoesNotAllocate(t *testing.T) {
 	f := super{payload: 60_000, gso: 1448}.build()
 	f.Parse()
-	o, buf := &Out{Frame: f, Tag: TagPush}, make([]byte, 0, 1<<17)
+	room := make([]byte, 1<<17)
+	var s Frame
 	if n := testing.AllocsPerRun(100, func() {
-		p, _ := piecesOf(o)
-		dst := buf
-		for i := range p.n {
-			dst = p.append(dst, i)
+		segments, _ := SegmentsOf(f)
+		for rest := room; !segments.Done(); {
+			rest, _ = segments.Next(&s, rest)
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
 
+func TestNeedsNamesTheWork(t *testing.T) {
+	for want, o := range map[string]Offload{
+		"":              {},
+		"csum":          {Flags: FlagNeedsCsum},
+		"csum tso4":     {Flags: FlagNeedsCsum, GSOType: GSOTCPv4},
+		"csum tso6":     {Flags: FlagNeedsCsum, GSOType: GSOTCPv6},
+		"csum tso4 ecn": {Flags: FlagNeedsCsum, GSOType: GSOTCPv4 | GSOECN},
+		"csum uso":      {Flags: FlagNeedsCsum, GSOType: GSOUDPL4},
+	} {
+		if got := o.Needs().String(); got != want {
+			t.Errorf("%+v needs %q, want %q", o, got, want)
+		}
+	}
+}
+
 // FuzzSegment feeds frames and headers as a hostile station makes them: what
-// Parse lets through is divided without a panic and into as much as was
-// announced.
+// Parse lets through is divided without a panic, and into no more frames than
+// are allowed.
 func FuzzSegment(f *testing.F) {
 	everySuper(func(s super) {
 		s.payload = 3000
 		b := s.build()
-		hdr := make([]byte, frame.VnetHdrLen)
+		hdr := make([]byte, VnetHdrLen)
 		b.Offload.Encode(hdr)
-		f.Add(append(hdr, b.Bytes...), uint8(TagKeep))
-		f.Add(append(hdr, b.Bytes...), uint8(TagPush))
+		f.Add(append(hdr, b.Bytes...))
 	})
-	f.Fuzz(func(t *testing.T, b []byte, action uint8) {
-		if len(b) < frame.VnetHdrLen {
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) < VnetHdrLen {
 			return
 		}
-		in := &frame.Frame{Bytes: b[frame.VnetHdrLen:], Offload: frame.DecodeOffload(b)}
-		if in.Parse() != frame.Keep {
+		in := &Frame{Bytes: b[VnetHdrLen:], Offload: DecodeOffload(b)}
+		if in.Parse() != Keep {
 			return
 		}
-		tag := TagAction(action % 4)
-		if !in.Tagged && (tag == TagPop || tag == TagReplace) {
-			tag = TagPush
-		}
-		if in.Offload.GSOType != frame.GSONone {
-			if _, why := piecesOf(&Out{Frame: in, Tag: tag}); why == frame.DropTransmitError {
+		if in.Offload.GSOType != GSONone {
+			if _, ok := SegmentsOf(in); !ok {
 				return
 			}
 		}
-		cut(t, in, tag)
+		if n := len(cut(t, in)); n > MaxSegments {
+			t.Errorf("%d segments", n)
+		}
 	})
 }
