@@ -164,6 +164,10 @@ func sum(b []byte) (s uint64) {
 	return s + v>>32 + v&0xffffffff
 }
 
+// Sum returns the 16-bit one's complement sum of b (RFC 1071), which is 0xffff if
+// b holds its own right checksum.
+func Sum(b []byte) uint16 { return fold(sum(b)) }
+
 func fold(s uint64) uint16 {
 	for s > 0xffff {
 		s = s>>16 + s&0xffff

@@ -40,6 +40,13 @@ func negotiate(fd int) (frame.Offloads, error) {
 // Offloads is described at Transmitter.
 func (t *TAP) Offloads() frame.Offloads { return frame.Offloads(t.offloads.Load()) }
 
+// SetCoalesce turns the joining of datagrams on or off, which a new TAP has off.
+func (t *TAP) SetCoalesce(on bool) { t.coalesce.Store(on) }
+
+// Coalesced returns how many datagrams have gone as part of a super-frame that
+// the switch made.
+func (t *TAP) Coalesced() uint64 { return t.joined.Load() }
+
 // SetOffload turns all offload work on or off: off, the kernel hands over
 // complete frames of the link's MTU and gets such. Frames under way keep what
 // they owe. The error is ErrGone, os.ErrClosed or an

@@ -46,6 +46,8 @@ type TAP struct {
 	rxErr syscall.Errno         // of the last fill
 
 	offloads      atomic.Uint32 // frame.Offloads
+	coalesce      atomic.Bool
+	joined        atomic.Uint64
 	receiveErrors atomic.Uint64
 	closed        atomic.Bool
 	done          chan struct{} // closed by Close

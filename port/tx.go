@@ -11,12 +11,26 @@ import (
 	"github.com/vswitchd/vswitchd/frame"
 )
 
-// Transmit is described at Transmitter. It writes each frame with one writev(2)
-// in the caller's thread, where the kernel runs the station's network stack up
-// to the socket that takes the frame.
+// Transmit is described at Transmitter. It writes each frame, or each run of
+// datagrams that can be joined, with one writev(2) in the caller's thread, where
+// the kernel runs the station's network stack up to the socket that takes the
+// frame.
 func (t *TAP) Transmit(out []Out) {
-	for i := range out {
-		out[i].Reason = t.write(&out[i])
+	join := t.coalesce.Load() && t.Offloads()&frame.OffloadUSO != 0
+	for len(out) > 0 {
+		n := 1
+		if join {
+			n = joinable(out)
+		}
+		if n == 1 {
+			out[0].Reason = t.write(&out[0])
+		} else {
+			why := t.writeJoined(out[:n])
+			for i := range n {
+				out[i].Reason = why
+			}
+		}
+		out = out[n:]
 	}
 }
 
@@ -31,15 +45,28 @@ func (t *TAP) write(o *Out) frame.DropReason {
 	iov[0].Base, iov[1].Base = &front[0], unsafe.SliceData(rest)
 	iov[0].SetLen(n)
 	iov[1].SetLen(len(rest))
+	why := t.writev(iov[:])
+	runtime.KeepAlive(&front) // The system call knows it as a number only.
+	return why
+}
+
+// writev writes one frame. The caller keeps what iov points to alive.
+func (t *TAP) writev(iov []unix.Iovec) frame.DropReason {
 	taken, errno := uintptr(0), unix.EINTR
 	for errno == unix.EINTR {
-		taken, _, errno = unix.RawSyscall(unix.SYS_WRITEV, uintptr(t.fd), uintptr(unsafe.Pointer(&iov)), uintptr(len(iov)))
+		taken, _, errno = unix.RawSyscall(unix.SYS_WRITEV, uintptr(t.fd), uintptr(unsafe.Pointer(unsafe.SliceData(iov))), uintptr(len(iov)))
 	}
-	runtime.KeepAlive(&front) // The system call knows it as a number only.
-	if errno == 0 && taken != uintptr(n+len(rest)) {
+	if errno == 0 && taken != sizeOf(iov) {
 		return frame.DropTransmitError // Part of a frame is none.
 	}
 	return reasonOf(errno)
+}
+
+func sizeOf(iov []unix.Iovec) (n uintptr) {
+	for i := range iov {
+		n += uintptr(iov[i].Len)
+	}
+	return n
 }
 
 // front renders addresses and tag into to, unless the frame is sent as it is. It

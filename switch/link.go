@@ -73,6 +73,7 @@ func (s *Switch) openTAP(c config.Port) (device, error) {
 	if err := t.SetOffload(*c.Offload); err != nil {
 		return nil, errors.Join(err, t.Discard())
 	}
+	t.SetCoalesce(*c.Coalesce)
 	return t, nil
 }
 
@@ -263,7 +264,11 @@ func setLink(a *attached, next config.Port, link port.Link) (port.Link, error) {
 // setOffload lets the port leave work to others, or not, as the change says.
 func setOffload(a *attached, next config.Port) error {
 	t, ok := a.port.(*port.TAP)
-	if !ok || *next.Offload == *a.cfg.Offload {
+	if !ok {
+		return nil
+	}
+	t.SetCoalesce(*next.Coalesce)
+	if *next.Offload == *a.cfg.Offload {
 		return nil
 	}
 	return t.SetOffload(*next.Offload)
