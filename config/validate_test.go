@@ -40,6 +40,7 @@ func TestResolvedFillsWhatIsNotSet(t *testing.T) {
 	got := Port{Name: "a", Access: 10}.Resolved()
 	want := Port{
 		Name: "a", Kind: KindTAP, Ifname: "a", MTU: 1500, TxQLen: 1000, Up: new(true), Access: 10,
+		Offload: new(true), Coalesce: new(true),
 		FrameTypes: FrameTypesUntagged, IngressFiltering: new(true), Learning: new(true),
 		Flood: new(true), McastFlood: new(true), BcastFlood: new(true), State: StateForwarding,
 	}
@@ -48,6 +49,7 @@ func TestResolvedFillsWhatIsNotSet(t *testing.T) {
 	}
 	set := Port{
 		Name: "a", Kind: KindTAP, Ifname: "b", MTU: 9000, TxQLen: 1, Up: new(false), Limit: new(0),
+		Offload: new(false), Coalesce: new(false),
 		FrameTypes: FrameTypesTagged, IngressFiltering: new(false), Learning: new(false),
 		Flood: new(false), McastFlood: new(false), BcastFlood: new(false), State: StateDiscarding,
 	}

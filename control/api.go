@@ -134,6 +134,7 @@ type PortStats struct {
 	DroppedIngress map[string]uint64 `json:"dropped_ingress,omitempty"`
 	DroppedEgress  map[string]uint64 `json:"dropped_egress,omitempty"`
 	ReceiveErrors  uint64            `json:"receive_errors"`
+	Coalesced      uint64            `json:"coalesced"` // datagrams sent in super-frames made here
 }
 
 // Stats is the answer to GET /v1/stats. Departed sums the ports that are gone.

@@ -155,7 +155,7 @@ func linkFlags(l port.Link) []string {
 
 func portStats(p *vswitch.PortInfo) PortStats {
 	s := statsOf(p.Stats)
-	s.Name, s.ReceiveErrors = p.Config.Name, p.ReceiveErrors
+	s.Name, s.ReceiveErrors, s.Coalesced = p.Config.Name, p.ReceiveErrors, p.Coalesced
 	return s
 }
 

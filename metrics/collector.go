@@ -91,6 +91,7 @@ func (m sink) port(p *vswitch.PortInfo) {
 	m.counter(receiveErrors, p.ReceiveErrors, name)
 	m.counter(transmitFrames, s.Transmit.Frames, name)
 	m.counter(transmitBytes, s.Transmit.Bytes, name)
+	m.counter(transmitCoalesced, p.Coalesced, name)
 	m.counter(transmitMulticast, s.Transmit.Multicast, name)
 	m.counter(transmitBroadcast, s.Transmit.Broadcast, name)
 	m.counter(relayedFrames, s.Relayed, name)

@@ -13,11 +13,12 @@ var (
 
 	transmitFrames    = desc("port_transmit_frames_total", "Frames transmitted by the switch to the port's station; a super-frame counts once.", "port")
 	transmitBytes     = desc("port_transmit_bytes_total", "Bytes transmitted by the switch to the port's station, without FCS.", "port")
+	transmitCoalesced = desc("port_transmit_coalesced_frames_total", "UDP datagrams that went to the port's station as part of a super-frame made by the switch; each counts as a transmitted frame.", "port")
 	transmitMulticast = desc("port_transmit_multicast_frames_total", "Multicast frames transmitted by the switch to the port's station, broadcast not included.", "port")
 	transmitBroadcast = desc("port_transmit_broadcast_frames_total", "Broadcast frames transmitted by the switch to the port's station.", "port")
 
 	relayedFrames = desc("port_relayed_frames_total", "Frames received from the port's station and sent on to at least one port.", "port")
-	copiedFrames  = desc("port_copied_frames_total", "Copies made of the frames received from the port's station, one per egress port.", "port")
+	copiedFrames  = desc("port_copied_frames_total", "Copies made of the frames received from the port's station, one per egress port, or per segment for a port that takes no super-frames.", "port")
 	floodedFrames = desc("flooded_frames_total", "Frames received from the port's station and flooded, by cause.", "port", "cause")
 	droppedFrames = desc("dropped_frames_total", "Frames dropped at the port, by reason. Ingress: a received frame that goes nowhere (kernel_queue: one that was never received). Egress: one copy.", "port", "direction", "reason")
 

@@ -22,6 +22,8 @@ type PortInfo struct {
 	Stats   PortStats
 	// ReceiveErrors counts reads from the device that failed.
 	ReceiveErrors uint64
+	// Coalesced counts datagrams that left as part of a super-frame made here.
+	Coalesced uint64
 	// Rule is the number of the rule of auto_attach that made it, from 1; 0 for none.
 	Rule   int
 	Socket *port.SocketInfo // nil unless the port is one over a socket
@@ -80,6 +82,9 @@ func (s *Switch) info(a *attached) PortInfo {
 		if now, err := d.Link(); err == nil {
 			i.Link = now
 		}
+	}
+	if t, ok := a.port.(*port.TAP); ok {
+		i.Coalesced = t.Coalesced()
 	}
 	if o, ok := a.port.(overSocket); ok {
 		i.Socket = new(o.Info())
