@@ -96,5 +96,13 @@ func NewBatch(memory []byte) *Batch {
 // Slot returns the buffer of frame i, to be read into.
 func (b *Batch) Slot(i int) []byte { return b.slots[i*SlotLen : (i+1)*SlotLen : (i+1)*SlotLen] }
 
+// Take makes the n bytes that were read into the slot, a virtio_net_hdr and a
+// frame, the next frame of the batch.
+func (b *Batch) Take(slot, n int) {
+	f, s := &b.Frames[b.N], b.Slot(slot)
+	f.Bytes, f.Offload = s[VnetHdrLen:n:n], DecodeOffload(s)
+	b.N++
+}
+
 // Live returns the frames received by the last fill.
 func (b *Batch) Live() []Frame { return b.Frames[:b.N] }

@@ -14,6 +14,9 @@ import (
 const (
 	minBackoff = time.Millisecond
 	maxBackoff = 100 * time.Millisecond
+
+	// burstBytes is the most that a full batch of small frames holds.
+	burstBytes = frame.BatchSize * 512
 )
 
 // ReadBatch is described at Receiver. A read that fails, or that brings less
@@ -54,6 +57,9 @@ func (t *TAP) ReadBatch(b *frame.Batch) error {
 // runtime to wait until there is something to read.
 func (t *TAP) readAll(fd uintptr) bool {
 	b := t.batch
+	if t.burst && t.readBurst(fd) {
+		return true
+	}
 	for b.N < frame.BatchSize {
 		slot := b.Slot(b.N)
 		n, _, errno := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&slot[0])), uintptr(len(slot)))
@@ -69,12 +75,48 @@ func (t *TAP) readAll(fd uintptr) bool {
 			}
 			return true
 		}
-		f := &b.Frames[b.N]
-		f.Bytes = slot[frame.VnetHdrLen:n:n]
-		f.Offload = frame.DecodeOffload(slot)
-		b.N++
+		b.Take(b.N, int(n))
 	}
+	t.burst = isBurst(b)
 	return true
+}
+
+// isBurst reports whether b is full of small frames, so that most likely there are
+// more of them: then the system calls are the better part of the work.
+func isBurst(b *frame.Batch) bool {
+	if b.N < frame.BatchSize {
+		return false
+	}
+	n := 0
+	for i := range b.Frames {
+		n += len(b.Frames[i].Bytes)
+	}
+	return n < burstBytes
+}
+
+// readBurst is readAll by a ring. False says that there was none to be had, or
+// nothing to read.
+func (t *TAP) readBurst(fd uintptr) bool {
+	r := takeRing()
+	if r == nil {
+		return false
+	}
+	b := t.batch
+	for i := range frame.BatchSize {
+		slot := b.Slot(i)
+		r.add(opRead, int(fd), unsafe.Pointer(&slot[0]), len(slot))
+	}
+	r.submit(func(i int, res int32) {
+		switch {
+		case res >= frame.VnetHdrLen:
+			b.Take(i, int(res))
+		case res != -int32(unix.EAGAIN) && res != -int32(unix.EBADFD):
+			t.receiveErrors.Add(1)
+		}
+	})
+	giveRing(r)
+	t.burst = isBurst(b)
+	return b.N > 0
 }
 
 // sleep returns false at once if the TAP is closed meanwhile.

@@ -44,6 +44,7 @@ type TAP struct {
 	fill  func(fd uintptr) bool // readAll, bound once: a method value is an allocation
 	batch *frame.Batch          // being filled
 	rxErr syscall.Errno         // of the last fill
+	burst bool                  // the last fill was full of small frames
 
 	offloads      atomic.Uint32 // frame.Offloads
 	coalesce      atomic.Bool
@@ -93,6 +94,7 @@ func newTAP(fd int) (*TAP, error) {
 	if err = errors.Join(err, unix.IoctlSetPointerInt(fd, unix.TUNSETVNETHDRSZ, frame.VnetHdrLen)); err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
+	makeRings()
 	t, err := wrap(fd)
 	if err == nil {
 		t.offloads.Store(uint32(takes))

@@ -11,12 +11,22 @@ import (
 	"github.com/vswitchd/vswitchd/frame"
 )
 
+// ringWrites is from how many copies on a ring is worth its setting up.
+const ringWrites = 8
+
 // Transmit is described at Transmitter. It writes each frame, or each run of
 // datagrams that can be joined, with one writev(2) in the caller's thread, where
 // the kernel runs the station's network stack up to the socket that takes the
 // frame.
 func (t *TAP) Transmit(out []Out) {
 	join := t.coalesce.Load() && t.Offloads()&frame.OffloadUSO != 0
+	if len(out) >= ringWrites {
+		if r := takeRing(); r != nil {
+			t.transmitBurst(r, out, join)
+			giveRing(r)
+			return
+		}
+	}
 	for len(out) > 0 {
 		n := 1
 		if join {
@@ -25,23 +35,61 @@ func (t *TAP) Transmit(out []Out) {
 		if n == 1 {
 			out[0].Reason = t.write(&out[0])
 		} else {
-			why := t.writeJoined(out[:n])
-			for i := range n {
-				out[i].Reason = why
-			}
+			t.writeRun(out[:n])
 		}
 		out = out[n:]
 	}
 }
 
-func (t *TAP) write(o *Out) frame.DropReason {
-	// All that goes in front of the untouched rest of the frame.
-	var front [frame.VnetHdrLen + frame.AddressesLen + frame.TagLen]byte
+// transmitBurst is Transmit by a ring.
+func (t *TAP) transmitBurst(r *ring, out []Out, join bool) {
+	done := 0 // of out, in the ring or written
+	flush := func() {
+		first := done - r.n
+		r.submit(func(i int, res int32) { out[first+i].Reason = reasonOfResult(res) })
+	}
+	for done < len(out) {
+		n := 1
+		if join {
+			n = joinable(out[done:])
+		}
+		if n > 1 || r.n == ringSize {
+			flush()
+		}
+		if n > 1 {
+			t.writeRun(out[done : done+n])
+			done += n
+			continue
+		}
+		r.addWrite(t.fd, &out[done])
+		done++
+	}
+	flush()
+}
+
+// writeRun writes a run of datagrams as one.
+func (t *TAP) writeRun(out []Out) {
+	why := t.writeJoined(out)
+	for i := range out {
+		out[i].Reason = why
+	}
+}
+
+// frontRoom is the room for all that goes in front of the untouched rest of a
+// frame.
+const frontRoom = frame.VnetHdrLen + frame.AddressesLen + frame.TagLen
+
+// parts renders the front, of n bytes, and returns the rest.
+func (o *Out) parts(front *[frontRoom]byte) (n int, rest []byte) {
 	o.Frame.Offload.Shifted(o.Tag.Growth()).Encode(front[:])
 	n, skip := o.front(front[frame.VnetHdrLen:])
-	n += frame.VnetHdrLen
-	rest := o.Frame.Bytes[skip:]
+	return frame.VnetHdrLen + n, o.Frame.Bytes[skip:]
+}
+
+func (t *TAP) write(o *Out) frame.DropReason {
+	var front [frontRoom]byte
 	var iov [2]unix.Iovec
+	n, rest := o.parts(&front)
 	iov[0].Base, iov[1].Base = &front[0], unsafe.SliceData(rest)
 	iov[0].SetLen(n)
 	iov[1].SetLen(len(rest))
@@ -86,6 +134,13 @@ func (o *Out) front(to []byte) (n, skip int) {
 		n += frame.TagLen
 	}
 	return n, skip
+}
+
+func reasonOfResult(res int32) frame.DropReason {
+	if res >= 0 {
+		return frame.Keep
+	}
+	return reasonOf(syscall.Errno(-res))
 }
 
 func reasonOf(errno syscall.Errno) frame.DropReason {
