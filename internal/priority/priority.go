@@ -1,0 +1,158 @@
+// Package priority keeps the process from starving beside many others. A switch
+// has a few threads; a machine may have hundreds of processes that send through
+// it, and then fair shares of the CPU are not fair to those who wait for their
+// frames. A high priority at all times would preempt the senders in the middle of
+// their bursts, which costs more than it gains: so it is raised only while the
+// threads of the process wait for a CPU much longer than they run.
+package priority
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// period is the time between two looks.
+	period = 100 * time.Millisecond
+	// busy is the CPU time in a period from which a look at the threads is worth
+	// while: a process that does nothing is not starved.
+	busy = period / 10
+	// starved is how many times longer the threads wait than they run.
+	starved = 2
+
+	raised = -20 // setpriority(2)
+
+	// How long the priority stays raised before it is tried without: doubled each
+	// time that the process starves again at once.
+	minRaise = time.Second
+	maxRaise = 16 * time.Second
+)
+
+// Keep does it until ctx ends, and then puts the priority back. The error says
+// why it cannot: without CAP_SYS_NICE nothing can be raised.
+func Keep(ctx context.Context) error {
+	nice, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err != nil {
+		return fmt.Errorf("cannot read the scheduling priority: %w", err)
+	}
+	normal := 20 - nice // The system call returns 20 - nice.
+	if err := setAll(raised); err != nil {
+		return fmt.Errorf("cannot raise the scheduling priority: %w; run with CAP_SYS_NICE", err)
+	}
+	if err := setAll(normal); err != nil {
+		return fmt.Errorf("cannot lower the scheduling priority: %w", err)
+	}
+	defer func() { _ = setAll(normal) }() // The process is about to end anyway.
+	k := newKeeper()
+	tick := time.NewTicker(period)
+	defer tick.Stop()
+	var cpu, run, wait time.Duration
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		used := cpuTime()
+		worked := used - cpu
+		cpu = used
+		if !k.raised && worked < busy {
+			continue
+		}
+		r, w := threads()
+		change := k.look(r-run, w-wait)
+		run, wait = r, w
+		switch {
+		case change && k.raised:
+			_ = setAll(raised) // A thread that has ended meanwhile needs none.
+		case change:
+			_ = setAll(normal)
+		}
+	}
+}
+
+// keeper decides.
+type keeper struct {
+	raised bool
+	since  time.Duration // in this state
+	pause  time.Duration // how long to stay raised
+}
+
+// newKeeper begins as after a long rest.
+func newKeeper() keeper { return keeper{pause: minRaise, since: maxRaise} }
+
+// look takes how long the threads have run and waited since the last look, and
+// reports whether the priority is to be changed to what raised says now.
+func (k *keeper) look(run, wait time.Duration) (change bool) {
+	k.since += period
+	if k.raised {
+		if k.since < k.pause {
+			return false
+		}
+		k.raised, k.since = false, 0
+		return true
+	}
+	if wait <= starved*run {
+		if k.since > k.pause {
+			k.pause = minRaise
+		}
+		return false
+	}
+	if k.since <= 3*period {
+		k.pause = min(2*k.pause, maxRaise)
+	}
+	k.raised, k.since = true, 0
+	return true
+}
+
+// cpuTime returns the CPU time that the process has used.
+func cpuTime() time.Duration {
+	var ts unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &ts) != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
+}
+
+// threads returns how long the threads of the process have run, and how long they
+// were ready and had to wait (Documentation/scheduler/sched-stats.rst). Those that
+// have ended are not in it.
+func threads() (run, wait time.Duration) {
+	eachThread(func(tid int) {
+		b, err := os.ReadFile("/proc/self/task/" + strconv.Itoa(tid) + "/schedstat")
+		if err != nil {
+			return
+		}
+		var r, w time.Duration
+		if n, _ := fmt.Sscan(string(b), &r, &w); n == 2 {
+			run, wait = run+r, wait+w
+		}
+	})
+	return run, wait
+}
+
+func setAll(nice int) (err error) {
+	eachThread(func(tid int) {
+		if e := unix.Setpriority(unix.PRIO_PROCESS, tid, nice); e != nil && e != unix.ESRCH {
+			err = e
+		}
+	})
+	return err
+}
+
+func eachThread(f func(tid int)) {
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return
+	}
+	for _, t := range tasks {
+		if tid, err := strconv.Atoi(t.Name()); err == nil {
+			f(tid)
+		}
+	}
+}
