@@ -50,13 +50,13 @@ func (p Port) Resolved() Port {
 	p.Kind = cmp.Or(p.Kind, KindTAP)
 	if p.Kind == KindTAP {
 		p.Ifname = cmp.Or(p.Ifname, p.Name)
+		p.Offload, p.Coalesce = orTrue(p.Offload), orTrue(p.Coalesce)
 	}
 	if !p.Adopt {
 		p.MTU = cmp.Or(p.MTU, DefaultMTU)
 	}
 	if p.Kind == KindTAP && !p.Adopt {
 		p.TxQLen = cmp.Or(p.TxQLen, DefaultTxQLen)
-		p.Offload, p.Coalesce = orTrue(p.Offload), orTrue(p.Coalesce)
 	}
 	p.Up = orTrue(p.Up)
 	p.FrameTypes = p.VLANs().FrameTypes

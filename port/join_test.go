@@ -68,8 +68,8 @@ func outs(t testing.TB, tag TagAction, frames ...*frame.Frame) (out []Out) {
 	return out
 }
 
-// written is the super-frame that the kernel would get for all of out.
-func written(out []Out) *frame.Frame {
+// superFrame is the super-frame that the kernel would get for all of out.
+func superFrame(out []Out) *frame.Frame {
 	var j joint
 	var b []byte
 	for _, v := range j.join(out) {
@@ -82,7 +82,7 @@ func written(out []Out) *frame.Frame {
 // of datagrams that must not be fragmented, which means nothing.
 func gives(t *testing.T, out []Out) {
 	t.Helper()
-	f := written(out)
+	f := superFrame(out)
 	if why := f.Parse(); why != frame.Keep {
 		t.Fatalf("the super-frame: %v", why)
 	}

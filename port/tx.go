@@ -46,7 +46,9 @@ func (t *TAP) transmitBurst(r *ring, out []Out, join bool) {
 	done := 0 // of out, in the ring or written
 	flush := func() {
 		first := done - r.n
-		r.submit(func(i int, res int32) { out[first+i].Reason = reasonOfResult(res) })
+		r.submit(func(i int, res int32) {
+			out[first+i].Reason = written(uintptr(max(res, 0)), syscall.Errno(-min(res, 0)), r.iovs[i][:])
+		})
 	}
 	for done < len(out) {
 		n := 1
@@ -104,10 +106,7 @@ func (t *TAP) writev(iov []unix.Iovec) frame.DropReason {
 	for errno == unix.EINTR {
 		taken, _, errno = unix.RawSyscall(unix.SYS_WRITEV, uintptr(t.fd), uintptr(unsafe.Pointer(unsafe.SliceData(iov))), uintptr(len(iov)))
 	}
-	if errno == 0 && taken != sizeOf(iov) {
-		return frame.DropTransmitError // Part of a frame is none.
-	}
-	return reasonOf(errno)
+	return written(taken, errno, iov)
 }
 
 func sizeOf(iov []unix.Iovec) (n uintptr) {
@@ -136,11 +135,12 @@ func (o *Out) front(to []byte) (n, skip int) {
 	return n, skip
 }
 
-func reasonOfResult(res int32) frame.DropReason {
-	if res >= 0 {
-		return frame.Keep
+// written turns what writev(2) returns for iov into a reason.
+func written(taken uintptr, errno syscall.Errno, iov []unix.Iovec) frame.DropReason {
+	if errno == 0 && taken != sizeOf(iov) {
+		return frame.DropTransmitError // Part of a frame is none.
 	}
-	return reasonOf(syscall.Errno(-res))
+	return reasonOf(errno)
 }
 
 func reasonOf(errno syscall.Errno) frame.DropReason {
