@@ -1,0 +1,191 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// maxSpread is how far the bridge's quartiles may be apart, relative to its
+// median.
+const maxSpread = 0.3
+
+// spread sums samples up.
+type spread struct {
+	n                int
+	median, min, max float64
+	q1, q3           float64
+}
+
+func summarize(values []float64) (s spread) {
+	if len(values) == 0 {
+		return s
+	}
+	v := slices.Sorted(slices.Values(values))
+	return spread{len(v), quantile(v, 0.5), v[0], v[len(v)-1], quantile(v, 0.25), quantile(v, 0.75)}
+}
+
+// quantile interpolates between sorted values.
+func quantile(v []float64, q float64) float64 {
+	at := q * float64(len(v)-1)
+	i := int(at)
+	if i+1 >= len(v) {
+		return v[i]
+	}
+	return v[i] + (at-float64(i))*(v[i+1]-v[i])
+}
+
+// values are f of the samples that count.
+func values(of []sample, f func(s *sample) float64) (v []float64) {
+	for i := range of {
+		if of[i].refused == "" {
+			v = append(v, f(&of[i]))
+		}
+	}
+	return v
+}
+
+func rateOf(s *sample) float64 { return s.rate }
+
+// ratios divide each sample by the base's of the same repetition.
+func ratios(of, base []sample, f func(s *sample) float64) (v []float64) {
+	for i := range of {
+		for j := range base {
+			b := &base[j]
+			if b.repetition == of[i].repetition && b.refused == "" && of[i].refused == "" && f(b) > 0 {
+				v = append(v, f(&of[i])/f(b))
+			}
+		}
+	}
+	return v
+}
+
+// unsteady are the rows in which the bridge itself varies too much to compare
+// with it.
+func (r *run) unsteady() (rows []*row) {
+	for _, w := range r.rows {
+		s := summarize(values(r.series[key{w.name, bridgeName}], rateOf))
+		if s.n > 2 && s.q3-s.q1 > maxSpread*s.median {
+			rows = append(rows, w)
+		}
+	}
+	return rows
+}
+
+// print writes all figures as Markdown.
+func (r *run) print(out io.Writer) {
+	fmt.Fprint(out, "\n", r.details())
+	for _, line := range slices.Concat(r.notes, r.refusals()) {
+		fmt.Fprintf(out, "\n- %s", line)
+	}
+	fmt.Fprintln(out)
+}
+
+// details has a line per row and topology.
+func (r *run) details() string {
+	lines := [][]string{{"workload", "switch", "median", "min..max", "to bridge", "n", "loss", "CPU: machine, switch", "p50, p99, p99.9 µs"}}
+	paired := len(r.variants) > 1
+	if paired {
+		lines[0] = slices.Insert(lines[0], 5, "to vswitchd")
+	}
+	for _, w := range r.rows {
+		for _, t := range r.topologies {
+			line := r.line(w, t)
+			if paired {
+				line = slices.Insert(line, 5, ratioText(summarize(ratios(r.series[key{w.name, t.name}], r.series[key{w.name, r.variants[0].name}], rateOf))))
+			}
+			lines = append(lines, line)
+		}
+	}
+	return table(lines)
+}
+
+func (r *run) line(w *row, t *topology) []string {
+	of := r.series[key{w.name, t.name}]
+	s := summarize(values(of, rateOf))
+	if s.n == 0 {
+		return []string{w.name, t.name, "refused", "", "", "0", "", "", ""}
+	}
+	unit, _ := w.rate()
+	line := []string{
+		w.name, t.name, figure(s.median) + " " + unit, figure(s.min) + ".." + figure(s.max),
+		ratioText(summarize(ratios(of, r.series[key{w.name, bridgeName}], rateOf))),
+		fmt.Sprintf("%d of %d", s.n, len(of)), "", "", "",
+	}
+	median := func(f func(s *sample) float64) float64 { return summarize(values(of, f)).median }
+	if w.meter == frames || w.meter == datagrams {
+		line[6] = fmt.Sprintf("%.1f %%", 100*median(func(s *sample) float64 { return s.loss }))
+	}
+	if !w.awake {
+		per, _ := w.cost()
+		line[7] = fmt.Sprintf("%.0f, %.0f ns/%s", median(func(s *sample) float64 { return s.machine }), median(func(s *sample) float64 { return s.process }), per)
+	}
+	if w.meter == trips {
+		var p [3]string
+		for i := range p {
+			p[i] = figure(median(func(s *sample) float64 { return s.latency[i] }))
+		}
+		line[8] = strings.Join(p[:], ", ")
+	}
+	return line
+}
+
+// refusals say which measurements do not count, and why.
+func (r *run) refusals() (lines []string) {
+	for k, of := range r.series {
+		for _, s := range of {
+			if s.refused != "" {
+				lines = append(lines, fmt.Sprintf("refused: %s on %s, repetition %d: %s", k.row, k.topology, s.repetition+1, s.refused))
+			}
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+func ratioText(s spread) string {
+	if s.n == 0 {
+		return ""
+	}
+	if s.n == 1 {
+		return fmt.Sprintf("%.2f", s.median)
+	}
+	return fmt.Sprintf("%.2f (%.2f..%.2f)", s.median, s.min, s.max)
+}
+
+// figure is a number with three digits that mean something.
+func figure(v float64) string {
+	switch {
+	case v >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.2f", v)
+}
+
+// table is Markdown with columns of even width. The first line is the head.
+func table(lines [][]string) string {
+	widths := make([]int, len(lines[0]))
+	for _, line := range lines {
+		for i, cell := range line {
+			widths[i] = max(widths[i], len([]rune(cell)))
+		}
+	}
+	var text strings.Builder
+	for n, line := range lines {
+		for i, cell := range line {
+			text.WriteString("| " + cell + strings.Repeat(" ", widths[i]-len([]rune(cell))+1))
+		}
+		text.WriteString("|\n")
+		if n == 0 {
+			for _, width := range widths {
+				text.WriteString("| " + strings.Repeat("-", cmp.Or(width, 1)) + " ")
+			}
+			text.WriteString("|\n")
+		}
+	}
+	return text.String()
+}

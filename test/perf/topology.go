@@ -1,0 +1,56 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/vishvananda/netlink"
+)
+
+// topology is one way to connect hosts.
+type topology struct {
+	name  string
+	build func(nw *network) error
+}
+
+// bridgeName is the topology that every ratio refers to.
+const bridgeName = "bridge"
+
+// bridgeTopology is the kernel's bridge with a veth pair per host.
+func bridgeTopology() *topology {
+	return &topology{name: bridgeName, build: buildBridge}
+}
+
+func buildBridge(nw *network) error {
+	err := nw.core.Do(func() error {
+		snooping := false
+		br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}, MulticastSnooping: &snooping}
+		if err := netlink.LinkAdd(br); err != nil {
+			return fmt.Errorf("make a bridge: %w", err)
+		}
+		for i := range nw.hosts {
+			port := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: fmt.Sprintf("p%d", i)}, PeerName: fmt.Sprintf("t%d", i)}
+			if err := netlink.LinkAdd(port); err != nil {
+				return fmt.Errorf("make a veth pair: %w", err)
+			}
+			if err := errors.Join(netlink.LinkSetMaster(port, br), netlink.LinkSetUp(port)); err != nil {
+				return err
+			}
+		}
+		return netlink.LinkSetUp(br)
+	})
+	if err != nil {
+		return err
+	}
+	return nw.adoptAll()
+}
+
+// adoptAll gives the links t0, t1, ... to the hosts.
+func (nw *network) adoptAll() error {
+	for i := range nw.hosts {
+		if err := nw.adopt(i, fmt.Sprintf("t%d", i)); err != nil {
+			return fmt.Errorf("%w%s", err, nw.lastWords())
+		}
+	}
+	return nil
+}
