@@ -16,7 +16,7 @@ ACCEPT  ?= ../shared/accept
 VM_KERNEL ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vswitchd/linux
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test vm check race soak fuzz bench lint install deb accept clean go
+.PHONY: help build demo test vm check race soak fuzz bench benchcmp perf lint install deb accept clean go
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,13 @@ fuzz: go ## each fuzz target for FUZZTIME
 
 bench: go ## parse, decide, lookup, learn and relay, in ns per frame
 	$(GO) test -run '^$$' -bench . -benchmem -count $(or $(COUNT),1) ./frame ./fdb ./switch
+
+benchcmp: go ## these figures against those of the commit BASE, by benchstat; BENCH selects
+	@[ -n "$(BASE)" ] || { echo "Name the commit to compare with: make benchcmp BASE=HEAD~1" >&2; exit 1; }
+	@COUNT=$(COUNT) BENCH='$(BENCH)' test/benchcmp.sh $(BASE)
+
+perf: build ## TCP, frames, datagrams and latency beside the kernel bridge and other switches; PERF=quick: a look in 3 minutes
+	$(GO) run ./test/perf $(if $(filter quick,$(PERF)),-quick,-idle -docs docs) $(PERFFLAGS)
 
 lint: $(LINT) ## golangci-lint, with the import boundaries
 	$(LINT) run

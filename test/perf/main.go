@@ -30,9 +30,9 @@ import (
 // blocked in a system call.
 const threads = 160
 
-// preemption names the runtime's switch that keeps its signals from
-// interrupting system calls that block.
-const preemption = "GODEBUG"
+// undisturbed is a setting of the runtime: no signals of its own interrupt
+// system calls that block.
+const undisturbed = "asyncpreemptoff=1"
 
 func main() {
 	// Switches are started by this goroutine and must not outlive its thread.
@@ -41,8 +41,8 @@ func main() {
 }
 
 func start() int {
-	if os.Getenv(preemption) == "" {
-		_ = os.Setenv(preemption, "asyncpreemptoff=1") // It fails for an impossible name only.
+	if os.Getenv("GODEBUG") == "" {
+		_ = os.Setenv("GODEBUG", undisturbed) // It fails for an impossible name only.
 	}
 	inside, exit, err := netns.Isolate()
 	if err != nil {
@@ -54,7 +54,12 @@ func start() int {
 	runtime.GOMAXPROCS(threads)
 	debug.SetGCPercent(-1)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // A second signal ends the process at once.
+	// A second signal ends the process at once, unless it is the first one come
+	// again by way of the process group.
+	context.AfterFunc(ctx, func() {
+		time.Sleep(time.Second)
+		stop()
+	})
 	o, err := parseOptions(os.Args[1:], os.Stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0
@@ -75,7 +80,7 @@ func failed(err error) int {
 
 // plainEnviron is the environment without what start has put there.
 func plainEnviron() []string {
-	return slices.DeleteFunc(os.Environ(), func(s string) bool { return s == preemption+"=asyncpreemptoff=1" })
+	return slices.DeleteFunc(os.Environ(), func(s string) bool { return s == "GODEBUG="+undisturbed })
 }
 
 // options are the command line.
@@ -85,6 +90,7 @@ type options struct {
 	peers    []*topology
 	method   method
 	repeat   int
+	idle     bool
 	docs     string
 	lock     string
 	progress io.Writer
@@ -99,12 +105,13 @@ func parseOptions(args []string, errOut io.Writer) (*options, error) {
 	program := f.String("vswitchd", "bin/vswitchd", "`PATH` of vswitchd")
 	compare := f.String("compare", "", "measure these builds of vswitchd too: `PATHS`, separated by commas")
 	var variants []string
-	f.Func("variant", "measure vswitchd once more as `NAME=WORD WORD...`; a word is VAR=VALUE of the environment, config.KEY=VALUE or port.KEY=VALUE of the configuration, -an-argument, or the path of another build; repeatable",
+	f.Func("variant", "measure vswitchd once more as `NAME=WORD WORD...`; a word is VAR=VALUE of the environment, config.KEY=VALUE or port.KEY=VALUE of the configuration, --an=argument, or the path of another build; repeatable",
 		func(s string) error { variants = append(variants, s); return nil })
 	peers := f.String("peers", "all", "measure these peers, where they are found: `NAMES` of "+peerNames()+", separated by commas")
 	peersDir := f.String("peers-dir", "", "`DIR` with programs fetched by test/perf/peers.sh (default: where that puts them)")
 	f.IntVar(&o.repeat, "n", 0, "`REPETITIONS` (default 7; quick: 1)")
 	f.DurationVar(&o.method.window, "window", 0, "`TIME` that each is measured (default 2s; quick: 0.5s)")
+	f.BoolVar(&o.idle, "idle", false, "measure memory and CPU of vswitchd without traffic too, with up to 1,000 ports")
 	f.StringVar(&o.docs, "docs", "", "write the page and its drawing to this `DIR`, and the figures into the README.md beside it")
 	f.StringVar(&o.lock, "lock", "", "hold a flock on this `FILE` during each measurement, where others measure too")
 	f.BoolVar(&o.method.noisy, "noisy", false, "count disturbed measurements too, for a first look on a machine that is not quiet")

@@ -222,20 +222,27 @@ func (nw *network) settle() error {
 			return fmt.Errorf("%w%s", err, nw.lastWords())
 		}
 	}
-	for i, h := range nw.hosts {
-		next := nw.hosts[(i+1)%len(nw.hosts)]
-		from := lab.Host{Name: h.addr.String(), NS: h.ns, Interface: eth0, Addr: h.prefix()}
-		for end := time.Now().Add(bringUp); ; {
-			_, err := from.Ping(next.addr, 200*time.Millisecond)
-			if err == nil {
-				break
-			}
-			if time.Now().After(end) {
-				return fmt.Errorf("%w%s", err, nw.lastWords())
-			}
+	for end := time.Now().Add(bringUp); ; {
+		err := nw.ping()
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%w%s", err, nw.lastWords())
 		}
 	}
-	return nil
+}
+
+// ping has every host ping the next one. All try even if one fails: a switch
+// that does not flood has to hear from a host first.
+func (nw *network) ping() (failed error) {
+	for i, h := range nw.hosts {
+		from := lab.Host{Name: h.addr.String(), NS: h.ns, Interface: eth0, Addr: h.prefix()}
+		if _, err := from.Ping(nw.hosts[(i+1)%len(nw.hosts)].addr, 200*time.Millisecond); err != nil {
+			failed = err
+		}
+	}
+	return failed
 }
 
 func (nw *network) neighbours(h *host) error {

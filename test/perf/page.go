@@ -1,13 +1,138 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
+	"time"
 )
 
-// write makes the page of the figures in the directory.
+const (
+	pageName    = "benchmarks.md"
+	drawingName = "benchmarks.svg"
+	// The README's figures are between these lines.
+	readmeBegin = "<!-- figures of make perf -->\n"
+	readmeLink  = "\nMedians (smallest..largest) of ratios in the same run; [docs/benchmarks.md](docs/benchmarks.md) has the rest.\n\n"
+	readmeEnd   = "<!-- end of the figures of make perf -->\n"
+)
+
+const howItWasMeasured = `Two hosts (all-to-all: eight) are network namespaces with one link each, the switch
+runs in another; all share the CPUs, so a figure is one of the whole machine. MTU
+1500, cubic, no IPv6, permanent neighbours, queues and settings as they are by
+default. In each repetition every switch is started anew and each workload goes
+through all switches in turn, seconds apart. **A ratio is the median over the
+repetitions of the value divided by the kernel bridge's of the same repetition,
+followed by the smallest and the largest.** n tells how many of the measurements
+count: not those in which other processes used more than %.0f %% of the machine or
+the hypervisor stole time, and not those in which frames are missing that no
+counter (link, queueing discipline, socket, switch) has as dropped.
+
+Opaque frames have EtherType 0x88b5, leave by sendmmsg on a packet socket and are
+counted by the receiving link; datagrams are counted at the receiving socket. Loss
+is of what was offered at full speed, frames that a full TAP queue refused
+included. CPU is of all CPUs for each delivered unit, and the switch's processes'
+part of it; for a TAP that includes the receiver's network stack, which runs
+inside the write, for the bridge the sender pays. "CPUs awake" keeps the CPUs from
+halting by idle-priority threads, as waking a virtual CPU up takes longer than any
+switch does.
+`
+
+// write makes the page and its drawing in the directory, and the figures in the
+// README beside it.
 func (r *run) write(dir string) error {
-	text := fmt.Sprintf("# Benchmarks\n\n%s.\n\n%s", describeMachine(), r.details())
-	return os.WriteFile(filepath.Join(dir, "benchmarks.md"), []byte(text), 0o644)
+	page := fmt.Sprintf("# Benchmarks\n\nWritten by `make perf`; do not edit.\n\n%s, %s; %s; %d times %v.\n\n",
+		time.Now().UTC().Format(time.DateOnly), r.versions(), describeMachine(), r.repeat, r.method.window)
+	page += r.summary() + "\n![throughput against the kernel bridge](" + drawingName + ")\n"
+	page += "\n## How it was measured\n\n" + fmt.Sprintf(howItWasMeasured, maxOutside*100)
+	page += "\n## All figures\n\n" + r.details()
+	if len(r.idles) > 0 {
+		page += "\n## Idle\n\n" + r.idleTable()
+	}
+	if notes := r.remarks(); notes != "" {
+		page += "\n## Remarks\n\n" + notes
+	}
+	return errors.Join(
+		publish(filepath.Join(dir, pageName), page),
+		publish(filepath.Join(dir, drawingName), r.drawing()),
+		r.writeREADME(filepath.Join(filepath.Dir(filepath.Clean(dir)), "README.md")),
+	)
+}
+
+func publish(path, text string) error {
+	return os.WriteFile(path, []byte(text), 0o644) //nolint:gosec // documentation that everybody may read
+}
+
+func (r *run) writeREADME(path string) error {
+	text, err := os.ReadFile(path) //nolint:gosec // the caller's own README
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(text), readmeBegin)
+	_, after, ok2 := strings.Cut(rest, readmeEnd)
+	if !ok || !ok2 {
+		return fmt.Errorf("%s has no lines %q and %q to put the figures between", path, strings.TrimSpace(readmeBegin), strings.TrimSpace(readmeEnd))
+	}
+	return publish(path, before+readmeBegin+"\n"+r.summary()+readmeLink+readmeEnd+after)
+}
+
+// versions are what the builds say of themselves.
+func (r *run) versions() string {
+	var all []string
+	for _, v := range r.variants {
+		out, err := exec.Command(v.path, "--version").Output()
+		if err != nil {
+			out = []byte(v.path)
+		}
+		all = append(all, strings.TrimSpace(string(out)))
+	}
+	return strings.Join(all, ", ")
+}
+
+// summary has a line per figure: vswitchd's, and what it is divided by the
+// bridge's and by the peers'.
+func (r *run) summary() string {
+	head := []string{"workload", "vswitchd", "to the kernel bridge", "machine CPU, to the bridge's"}
+	for _, p := range r.peers {
+		head = append(head, "to "+p.name)
+	}
+	lines := [][]string{head}
+	for _, w := range r.rows {
+		unit, _ := w.rate()
+		lines = append(lines, r.compared(w, w.title, unit, rateOf, machineCPU))
+		if w.meter == trips {
+			lines = append(lines, r.compared(w, w.title+", p50", "µs", medianTrip, nil))
+		}
+	}
+	return table(lines)
+}
+
+// compared is a line of the summary: the figure f, and the CPU time if it is
+// not nil.
+func (r *run) compared(w *row, title, unit string, f, cpu func(s *sample) float64) []string {
+	own, bridge := r.series[key{w.name, r.variants[0].name}], r.series[key{w.name, bridgeName}]
+	value := "refused"
+	if s := summarize(values(own, f)); s.n > 0 {
+		value = figure(s.median) + " " + unit
+	}
+	line := []string{title, value, ratioText(summarize(ratios(own, bridge, f))), ""}
+	if cpu != nil {
+		line[3] = ratioText(summarize(ratios(own, bridge, cpu)))
+	}
+	for _, p := range r.peers {
+		line = append(line, ratioText(summarize(ratios(own, r.series[key{w.name, p.name}], f))))
+	}
+	return line
+}
+
+// remarks is a list of what was refused and what else to know.
+func (r *run) remarks() string {
+	text := ""
+	for _, line := range append(slices.Clip(r.notes), r.refusals()...) {
+		text += "- " + line + "\n"
+	}
+	return text
 }

@@ -47,7 +47,10 @@ func values(of []sample, f func(s *sample) float64) (v []float64) {
 	return v
 }
 
-func rateOf(s *sample) float64 { return s.rate }
+func rateOf(s *sample) float64     { return s.rate }
+func machineCPU(s *sample) float64 { return s.machine }
+func switchCPU(s *sample) float64  { return s.process }
+func medianTrip(s *sample) float64 { return s.latency[0] }
 
 // ratios divide each sample by the base's of the same repetition.
 func ratios(of, base []sample, f func(s *sample) float64) (v []float64) {
@@ -76,11 +79,11 @@ func (r *run) unsteady() (rows []*row) {
 
 // print writes all figures as Markdown.
 func (r *run) print(out io.Writer) {
-	fmt.Fprint(out, "\n", r.details())
-	for _, line := range slices.Concat(r.notes, r.refusals()) {
-		fmt.Fprintf(out, "\n- %s", line)
+	for _, part := range []string{r.details(), r.idleTable(), r.remarks()} {
+		if part != "" {
+			fmt.Fprint(out, "\n", part)
+		}
 	}
-	fmt.Fprintln(out)
 }
 
 // details has a line per row and topology.
@@ -118,9 +121,8 @@ func (r *run) line(w *row, t *topology) []string {
 	if w.meter == frames || w.meter == datagrams {
 		line[6] = fmt.Sprintf("%.1f %%", 100*median(func(s *sample) float64 { return s.loss }))
 	}
-	if !w.awake {
-		per, _ := w.cost()
-		line[7] = fmt.Sprintf("%.0f, %.0f ns/%s", median(func(s *sample) float64 { return s.machine }), median(func(s *sample) float64 { return s.process }), per)
+	if per, _ := w.cost(); !w.awake {
+		line[7] = fmt.Sprintf("%.0f, %.0f ns/%s", median(machineCPU), median(switchCPU), per)
 	}
 	if w.meter == trips {
 		var p [3]string

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +18,7 @@ type run struct {
 	*options
 	topologies []*topology
 	series     map[key][]sample
+	idles      []idleness
 	notes      []string
 }
 
@@ -30,12 +32,16 @@ type sample struct {
 	result
 }
 
+var errInterrupted = errors.New("interrupted")
+
+// perform measures and reports.
 func (o *options) perform(ctx context.Context, out io.Writer) error {
 	r := &run{options: o, series: map[key][]sample{}, topologies: []*topology{bridgeTopology()}}
 	for _, v := range o.variants {
 		r.topologies = append(r.topologies, v.topology())
 	}
-	r.topologies = append(r.topologies, o.peers...)
+	r.probe()
+	r.topologies = append(r.topologies, r.peers...)
 	rows := o.rows
 	for i := 0; i < o.repeat*2 && len(rows) > 0 && ctx.Err() == nil; i++ {
 		if i >= o.repeat {
@@ -50,14 +56,45 @@ func (o *options) perform(ctx context.Context, out io.Writer) error {
 	for _, w := range r.unsteady() {
 		r.note("the bridge's own quartiles differ by more than %.0f %% in %s, repeated %d times: the machine was not steady", maxSpread*100, w.name, o.repeat*2)
 	}
+	if o.idle {
+		if err := r.measureIdles(ctx, o.progress); err != nil {
+			return err
+		}
+	}
 	r.print(out)
 	if ctx.Err() != nil {
-		return errors.New("interrupted")
+		return errInterrupted
 	}
+	missing := r.missing()
 	if o.docs == "" {
-		return nil
+		return missing
 	}
-	return r.write(o.docs)
+	return errors.Join(missing, r.write(o.docs))
+}
+
+// probe leaves the peers out that do not work here.
+func (r *run) probe() {
+	r.peers = slices.DeleteFunc(slices.Clone(r.peers), func(t *topology) bool {
+		nw, err := newNetwork(t, 2)
+		if err != nil {
+			r.note("without %s: %v", t.name, err)
+			return true
+		}
+		nw.close()
+		return false
+	})
+}
+
+// missing is an error that names the cells of the table that have no figure.
+func (r *run) missing() (err error) {
+	for _, w := range r.rows {
+		for _, t := range r.topologies {
+			if len(values(r.series[key{w.name, t.name}], rateOf)) == 0 {
+				err = errors.Join(err, fmt.Errorf("no figure for %s on %s: every measurement was refused", w.name, t.name))
+			}
+		}
+	}
+	return err
 }
 
 func (r *run) note(format string, args ...any) {
@@ -81,7 +118,7 @@ func (r *run) repetition(ctx context.Context, i int, rows []*row) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			if err := r.sample(i, w, t, up); err != nil {
+			if err := r.sample(ctx, i, w, t, up); err != nil {
 				return err
 			}
 		}
@@ -89,7 +126,7 @@ func (r *run) repetition(ctx context.Context, i int, rows []*row) error {
 	return nil
 }
 
-func (r *run) sample(i int, w *row, t *topology, up map[string]*network) error {
+func (r *run) sample(ctx context.Context, i int, w *row, t *topology, up map[string]*network) error {
 	at := fmt.Sprintf("%s/%d", t.name, w.hosts)
 	nw, ok := up[at]
 	if !ok {
@@ -99,7 +136,7 @@ func (r *run) sample(i int, w *row, t *topology, up map[string]*network) error {
 		}
 		up[at] = nw
 	}
-	unlock, err := takeTurn(r.lock)
+	unlock, err := takeTurn(ctx, r.lock)
 	if err != nil {
 		return err
 	}
@@ -127,7 +164,7 @@ func started(up map[string]*network) (pids []int) {
 
 // takeTurn waits for the lock, if there is a file for one, and returns what
 // gives it up.
-func takeTurn(path string) (unlock func(), err error) {
+func takeTurn(ctx context.Context, path string) (unlock func(), err error) {
 	if path == "" {
 		return func() {}, nil
 	}
@@ -135,14 +172,15 @@ func takeTurn(path string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if err == nil {
-			return func() { f.Close() }, nil
+	locked := make(chan error, 1)
+	go func() { locked <- unix.Flock(int(f.Fd()), unix.LOCK_EX) }()
+	select {
+	case <-ctx.Done():
+		return nil, errInterrupted // With the process the wait ends.
+	case err := <-locked:
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
 		}
-		if err != unix.EINTR {
-			f.Close()
-			return nil, fmt.Errorf("lock %s: %w", path, err)
-		}
+		return func() { f.Close() }, nil
 	}
 }

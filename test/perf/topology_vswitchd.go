@@ -27,7 +27,7 @@ var environment = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*=`)
 
 // parseVariant reads NAME=WORD WORD..., where a word is VAR=VALUE for the
 // environment, config.KEY=VALUE or port.KEY=VALUE for the configuration, an
-// argument that begins with a dash, or the path of another program.
+// argument --FLAG=VALUE, or the path of another build.
 func parseVariant(text, path string) (*variant, error) {
 	name, words, ok := strings.Cut(text, "=")
 	if !ok || name == "" {
