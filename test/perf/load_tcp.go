@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -64,40 +65,76 @@ func persist(call func() error) error {
 	}
 }
 
-// bulk sends all it can over one TCP connection.
-func (l *load) bulk(from, to *host, port int) error {
-	client, server, err := l.streamTo(from, to, port)
-	if err != nil {
-		return err
+// bulk sends all it can over some TCP connections, to ports from port on. One
+// thread sends on all of them and one receives, as in iperf3 before 3.16: with
+// more threads than CPUs a sender finds its receiver on its own CPU and the data
+// in its cache, which flatters the bridge.
+func (l *load) bulk(from, to *host, port, streams int) error {
+	var clients, servers []unix.PollFd
+	for i := range streams {
+		client, server, err := l.streamTo(from, to, port+i)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(unix.SetNonblock(client, true), unix.SetNonblock(server, true)); err != nil {
+			return err
+		}
+		clients = append(clients, unix.PollFd{Fd: int32(client), Events: unix.POLLOUT})
+		servers = append(servers, unix.PollFd{Fd: int32(server), Events: unix.POLLIN})
 	}
 	got := add(&l.octets)
 	l.send(func() error {
-		data := make([]byte, bulkWrite)
-		for l.sending.Load() {
-			_, errno := transfer(unix.SYS_WRITE, client, data)
-			if errno != 0 && !waits(errno) {
-				return fmt.Errorf("write to a stream: %w", errno)
-			}
+		err := pump(unix.SYS_WRITE, clients, &l.sending, nil)
+		for _, c := range clients {
+			err = errors.Join(err, unix.Shutdown(int(c.Fd), unix.SHUT_WR))
 		}
-		return unix.Shutdown(client, unix.SHUT_WR)
+		return err
 	})
-	l.receive(func() error {
-		data := make([]byte, bulkWrite)
-		for {
-			n, errno := transfer(unix.SYS_READ, server, data)
+	l.receive(func() error { return pump(unix.SYS_READ, servers, &l.receiving, got) })
+	return nil
+}
+
+// pump reads or writes whatever of the sockets is ready, one call each in turn,
+// as long as goOn is set and, of readers, until every stream has ended.
+func pump(call uintptr, sockets []unix.PollFd, goOn *atomic.Bool, octets *count) error {
+	data := make([]byte, bulkWrite)
+	for open := len(sockets); open > 0; {
+		if poll(sockets) == 0 && !goOn.Load() {
+			return nil
+		}
+		for i := range sockets {
+			s := &sockets[i]
+			if s.Revents == 0 {
+				continue
+			}
+			n, errno := transfer(call, int(s.Fd), data)
 			switch {
 			case errno == 0 && n == 0:
-				return nil
-			case errno == 0:
-				got.n.Add(uint64(n))
-			case !waits(errno):
-				return fmt.Errorf("read from a stream: %w", errno)
-			case !l.receiving.Load():
-				return nil
+				s.Fd = -1 // poll passes over it.
+				open--
+			case errno == 0 && octets != nil:
+				octets.n.Add(uint64(n))
+			case errno != 0 && !waits(errno):
+				return fmt.Errorf("bulk traffic: %w", errno)
 			}
 		}
-	})
+		if call == unix.SYS_WRITE && !goOn.Load() {
+			return nil
+		}
+	}
 	return nil
+}
+
+// poll waits for one of the sockets to be ready, patience at most, and returns
+// how many are.
+func poll(sockets []unix.PollFd) int {
+	ts := unix.NsecToTimespec(int64(patience))
+	n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(unsafe.SliceData(sockets))), uintptr(len(sockets)),
+		uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
+	if errno != 0 {
+		return 0
+	}
+	return int(n)
 }
 
 // roundTrips sends a request over TCP, waits for the response, and so on.

@@ -157,7 +157,9 @@ func (o *options) defaults(quick bool) {
 	if o.method.window > 0 {
 		m.window = o.method.window
 	}
-	m.noisy = o.method.noisy
+	if o.method.noisy { // Waiting for quiet would be in vain.
+		m.noisy, m.quiet, m.tries = true, 0, 1
+	}
 	o.method = m
 	if o.repeat == 0 {
 		o.repeat = n

@@ -31,7 +31,8 @@ count: not those in which other processes used more than %.0f %% of the machine 
 the hypervisor stole time, and not those in which frames are missing that no
 counter (link, queueing discipline, socket, switch) has as dropped.
 
-Opaque frames have EtherType 0x88b5, leave by sendmmsg on a packet socket and are
+A TCP sender serves all streams to one host with one thread, a receiver likewise;
+writes are of 128 KiB. Opaque frames have EtherType 0x88b5, leave by sendmmsg on a packet socket and are
 counted by the receiving link; datagrams are counted at the receiving socket. Loss
 is of what was offered at full speed, frames that a full TAP queue refused
 included. CPU is of all CPUs for each delivered unit, and the switch's processes'

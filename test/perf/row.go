@@ -42,19 +42,12 @@ var allRows = []*row{
 	{name: "rr", title: "TCP request/response", hosts: 2, meter: trips, start: requestResponse},
 	{name: "rrhot", title: "TCP request/response, CPUs awake", hosts: 2, meter: trips, awake: true, start: requestResponse},
 	{name: "rrload", title: "TCP request/response beside bulk TCP", hosts: 2, meter: trips, start: func(nw *network, l *load) error {
-		return errors.Join(l.bulk(nw.hosts[0], nw.hosts[1], 5001), requestResponse(nw, l))
+		return errors.Join(l.bulk(nw.hosts[0], nw.hosts[1], 5001, 1), requestResponse(nw, l))
 	}},
 }
 
-func tcp(n int) func(nw *network, l *load) error {
-	return func(nw *network, l *load) error {
-		for i := range n {
-			if err := l.bulk(nw.hosts[0], nw.hosts[1], 5001+i); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+func tcp(streams int) func(nw *network, l *load) error {
+	return func(nw *network, l *load) error { return l.bulk(nw.hosts[0], nw.hosts[1], 5001, streams) }
 }
 
 func allToAll(nw *network, l *load) error {
@@ -63,7 +56,7 @@ func allToAll(nw *network, l *load) error {
 			if from == to {
 				continue
 			}
-			if err := l.bulk(from, to, 5001+i); err != nil {
+			if err := l.bulk(from, to, 5001+i, 1); err != nil {
 				return err
 			}
 		}
