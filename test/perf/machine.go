@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"runtime"
@@ -111,9 +112,12 @@ func processTime(pid int) time.Duration {
 
 // awaitQuiet returns once the machine is less than a tenth busy, at the latest
 // after the time given.
-func awaitQuiet(atMost time.Duration) error {
+func awaitQuiet(ctx context.Context, atMost time.Duration) error {
 	const look = 100 * time.Millisecond
 	for end := time.Now().Add(atMost); time.Now().Before(end); {
+		if ctx.Err() != nil {
+			return errInterrupted
+		}
 		before, err := census(nil, nil)
 		if err != nil {
 			return err

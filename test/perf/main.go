@@ -114,6 +114,7 @@ func parseOptions(args []string, errOut io.Writer) (*options, error) {
 	f.BoolVar(&o.idle, "idle", false, "measure memory and CPU of vswitchd without traffic too, with up to 1,000 ports")
 	f.StringVar(&o.docs, "docs", "", "write the page and its drawing to this `DIR`, and the figures into the README.md beside it")
 	f.StringVar(&o.lock, "lock", "", "hold a flock on this `FILE` during each measurement, where others measure too")
+	f.Float64Var(&o.method.steal, "steal", 0, "`SHARE` of the machine that the hypervisor may steal before a measurement counts as disturbed, such as 0.01")
 	f.BoolVar(&o.method.noisy, "noisy", false, "count disturbed measurements too, for a first look on a machine that is not quiet")
 	if err := f.Parse(args); err != nil {
 		return nil, err
@@ -157,6 +158,7 @@ func (o *options) defaults(quick bool) {
 	if o.method.window > 0 {
 		m.window = o.method.window
 	}
+	m.steal = o.method.steal
 	if o.method.noisy { // Waiting for quiet would be in vain.
 		m.noisy, m.quiet, m.tries = true, 0, 1
 	}

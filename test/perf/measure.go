@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"slices"
@@ -18,6 +19,7 @@ type method struct {
 	quiet  time.Duration // to wait at most for a quiet machine
 	tries  int           // of a measurement that was disturbed
 	noisy  bool          // disturbed measurements count too
+	steal  float64       // share of the machine that the hypervisor may take in a window
 }
 
 // maxOutside is the share of the machine that others may use in a window.
@@ -43,9 +45,9 @@ type state struct {
 
 // measure runs a row once on a network, again if it was disturbed. ours are the
 // processes that the benchmark has started.
-func (m *method) measure(r *row, nw *network, ours []int) (res result, err error) {
+func (m *method) measure(ctx context.Context, r *row, nw *network, ours []int) (res result, err error) {
 	for range m.tries {
-		if err := awaitQuiet(m.quiet); err != nil {
+		if err := awaitQuiet(ctx, m.quiet); err != nil {
 			return res, err
 		}
 		if res, err = m.once(r, nw, ours); err != nil {
@@ -106,7 +108,7 @@ func (m *method) once(r *row, nw *network, ours []int) (res result, err error) {
 	if err := l.end(); err != nil {
 		return res, err
 	}
-	res.fill(r, l, first, last)
+	res.fill(r, l, first, last, m.steal)
 	if r.meter == frames || r.meter == datagrams {
 		err = res.account(r, nw, l, opening)
 	}
@@ -125,8 +127,9 @@ func (r *row) units(nw *network, l *load, opening books) (uint64, error) {
 	return total(l.delivered), nil
 }
 
-// fill works the figures of the window out.
-func (res *result) fill(r *row, l *load, first, last state) {
+// fill works the figures of the window out. steal is how much of the machine the
+// hypervisor may have taken.
+func (res *result) fill(r *row, l *load, first, last state, steal float64) {
 	clock := last.at.Sub(first.at)
 	units := float64(last.units - first.units)
 	used := last.usage.sub(first.usage)
@@ -143,7 +146,7 @@ func (res *result) fill(r *row, l *load, first, last state) {
 		res.refused = "nothing arrived"
 	}
 	switch outside := share(used.outside, clock); {
-	case used.stolen > 0:
+	case share(used.stolen, clock) > steal:
 		res.noise = fmt.Sprintf("disturbed: the hypervisor stole %v", used.stolen)
 	case outside > maxOutside:
 		res.noise = fmt.Sprintf("disturbed: other processes used %.0f %% of the machine", outside*100)

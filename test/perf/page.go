@@ -28,7 +28,7 @@ through all switches in turn, seconds apart. **A ratio is the median over the
 repetitions of the value divided by the kernel bridge's of the same repetition,
 followed by the smallest and the largest.** n tells how many of the measurements
 count: not those in which other processes used more than %.0f %% of the machine or
-the hypervisor stole time, and not those in which frames are missing that no
+the hypervisor stole more than %.1f %%, and not those in which frames are missing that no
 counter (link, queueing discipline, socket, switch) has as dropped.
 
 A TCP sender serves all streams to one host with one thread, a receiver likewise;
@@ -48,7 +48,7 @@ func (r *run) write(dir string) error {
 	page := fmt.Sprintf("# Benchmarks\n\nWritten by `make perf`; do not edit.\n\n%s, %s; %s; %d times %v.\n\n",
 		time.Now().UTC().Format(time.DateOnly), r.versions(), describeMachine(), r.repeat, r.method.window)
 	page += r.summary() + "\n![throughput against the kernel bridge](" + drawingName + ")\n"
-	page += "\n## How it was measured\n\n" + fmt.Sprintf(howItWasMeasured, maxOutside*100)
+	page += "\n## How it was measured\n\n" + fmt.Sprintf(howItWasMeasured, maxOutside*100, r.method.steal*100)
 	page += "\n## All figures\n\n" + r.details()
 	if len(r.idles) > 0 {
 		page += "\n## Idle\n\n" + r.idleTable()

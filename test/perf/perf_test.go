@@ -68,7 +68,7 @@ func TestDisturbedWindowIsNoted(t *testing.T) {
 		"disturbe": {outside: time.Hour, stolen: tick},
 	} {
 		var res result
-		res.fill(w, l, state{at: time.Unix(0, 0)}, state{at: time.Unix(1, 0), units: 1, usage: used})
+		res.fill(w, l, state{at: time.Unix(0, 0)}, state{at: time.Unix(1, 0), units: 1, usage: used}, 0)
 		if (res.noise == "") != (name == "") || !strings.Contains(res.noise, name) {
 			t.Errorf("%+v: noise %q, want %q in it", used, res.noise, name)
 		}

@@ -118,7 +118,11 @@ func (r *run) repetition(ctx context.Context, i int, rows []*row) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			if err := r.sample(ctx, i, w, t, up); err != nil {
+			err := r.sample(ctx, i, w, t, up)
+			if err == errInterrupted {
+				return nil
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -140,7 +144,7 @@ func (r *run) sample(ctx context.Context, i int, w *row, t *topology, up map[str
 	if err != nil {
 		return err
 	}
-	res, err := r.method.measure(w, nw, started(up))
+	res, err := r.method.measure(ctx, w, nw, started(up))
 	unlock()
 	if err != nil {
 		return err
