@@ -45,7 +45,10 @@ type Config struct {
 	FDB             FDB      `json:"fdb,omitzero"`
 	Control         Control  `json:"control,omitzero"`
 	Metrics         Metrics  `json:"metrics,omitzero"`
-	Ports           []Port   `json:"ports,omitempty"`
+	// Nice is the scheduling priority of the daemon, -20 (first) to 19; nil is the
+	// one it was started with, but -20 while it starves beside other processes.
+	Nice  *int   `json:"nice,omitempty"`
+	Ports []Port `json:"ports,omitempty"`
 	// AutoAttach are rules that make ports of TAPs as they appear. The first that
 	// matches a link counts.
 	AutoAttach []AutoAttach `json:"auto_attach,omitempty"`

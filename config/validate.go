@@ -20,6 +20,9 @@ func (c *Config) Validate() error {
 	c.FDB.validate(&ps)
 	c.Control.validate(&ps)
 	c.Metrics.validate(&ps)
+	if c.Nice != nil && (*c.Nice < -20 || *c.Nice > 19) {
+		ps.add("nice", fmt.Sprintf("is %d", *c.Nice), "write -20 (first) to 19 (last), or leave it out")
+	}
 	c.validatePorts(&ps)
 	c.validateStatic(&ps)
 	for i, r := range c.AutoAttach {

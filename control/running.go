@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"reflect"
 	"path/filepath"
 	"sync"
 	"time"
@@ -71,7 +72,8 @@ func (r *Running) Config() *config.Config {
 // config is Config for a caller that holds mu.
 func (r *Running) config() *config.Config {
 	c := r.sw.Running()
-	c.Control, c.Metrics = r.startup.Config.Control, r.startup.Config.Metrics
+	own := r.startup.Config
+	c.Control, c.Metrics, c.Nice = own.Control, own.Metrics, own.Nice
 	return c
 }
 
@@ -243,9 +245,11 @@ func (r *Running) apply(next *config.Config) error {
 		key = "control"
 	case has.Metrics != next.Metrics:
 		key = "metrics"
+	case !reflect.DeepEqual(has.Nice, next.Nice):
+		key = "nice"
 	}
 	if key != "" {
-		e := invalid("%s: its keys are not those that the daemon was started with, and cannot change while it runs", key)
+		e := invalid("%s: what it says is not what the daemon was started with, and cannot change while it runs", key)
 		e.Fix = "write them into the startup file and restart the daemon"
 		return e
 	}

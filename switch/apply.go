@@ -9,7 +9,7 @@ import (
 	"github.com/vswitchd/vswitchd/config"
 )
 
-// Apply makes next, less its Control and Metrics, the configuration in force, by
+// Apply makes next, less its Control, Metrics and Nice, the configuration in force, by
 // changing what differs: ports are removed first, then changed, then added. A
 // port whose configuration is the same is not touched, and one that cannot
 // change as it is to is removed and added again. On an error, which names the

@@ -10,7 +10,7 @@ import (
 )
 
 // Running returns the configuration in force, valid and without what the switch
-// knows nothing of: Control and Metrics are empty. Ports are as they were given,
+// knows nothing of: Control, Metrics and Nice are empty. Ports are as they were given,
 // but that of a persistent link the ifname is the present one, sorted by name; one
 // that is being added or removed, or was made by a rule, is not among them. The
 // caller must not change what it refers to.

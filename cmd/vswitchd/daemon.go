@@ -77,6 +77,7 @@ func run(ctx context.Context, st control.Startup, override func(*config.Config) 
 		return err
 	}
 	defer web.close()
+	defer keepPriority(ctx, c.Nice, log)()
 	if ctx.Err() == nil { // Else there is nothing to guard any more.
 		confine(c, st, socket, log)
 	}

@@ -43,7 +43,7 @@ func resume(c *config.Config, st control.Startup, path string, log *slog.Logger)
 		log.Info("running configuration resumed: it differs from the startup file", "path", path, "differences", len(d))
 	}
 	begin = kept.Config
-	begin.Control, begin.Metrics = c.Control, c.Metrics
+	begin.Control, begin.Metrics, begin.Nice = c.Control, c.Metrics, c.Nice
 	return begin, true
 }
 

@@ -9,6 +9,7 @@ package priority
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
 	"time"
@@ -25,7 +26,8 @@ const (
 	// starved is how many times longer the threads wait than they run.
 	starved = 2
 
-	raised = -20 // setpriority(2)
+	raised  = -20         // setpriority(2)
+	ceiling = 20 - raised // of RLIMIT_NICE, getrlimit(2)
 
 	// How long the priority stays raised before it is tried without: doubled each
 	// time that the process starves again at once.
@@ -33,20 +35,39 @@ const (
 	maxRaise = 16 * time.Second
 )
 
-// Keep does it until ctx ends, and then puts the priority back. The error says
-// why it cannot: without CAP_SYS_NICE nothing can be raised.
-func Keep(ctx context.Context) error {
+// Allow makes it possible to raise the priority from now on, also for a process
+// that gives its capabilities away. It needs CAP_SYS_NICE or CAP_SYS_RESOURCE, or
+// has been done already.
+func Allow() error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NICE, &limit); err != nil {
+		return fmt.Errorf("read RLIMIT_NICE: %w", err)
+	}
+	if limit.Cur >= ceiling {
+		return nil
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NICE, &unix.Rlimit{Cur: ceiling, Max: max(limit.Max, ceiling)}); err != nil {
+		return fmt.Errorf("raise RLIMIT_NICE: %w", err)
+	}
+	return nil
+}
+
+// Set gives all threads of the process the priority nice, -20 (first) to 19.
+func Set(nice int) error {
+	if err := setAll(nice); err != nil {
+		return fmt.Errorf("setpriority: %w", err)
+	}
+	return nil
+}
+
+// Keep does it until ctx ends, and then puts the priority back. It needs Allow.
+func Keep(ctx context.Context, log *slog.Logger) {
 	nice, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
 	if err != nil {
-		return fmt.Errorf("cannot read the scheduling priority: %w", err)
+		log.Error("scheduling priority unknown", "err", err)
+		return
 	}
-	normal := 20 - nice // The system call returns 20 - nice.
-	if err := setAll(raised); err != nil {
-		return fmt.Errorf("cannot raise the scheduling priority: %w; run with CAP_SYS_NICE", err)
-	}
-	if err := setAll(normal); err != nil {
-		return fmt.Errorf("cannot lower the scheduling priority: %w", err)
-	}
+	normal := 20 - nice                   // The system call returns 20 - nice.
 	defer func() { _ = setAll(normal) }() // The process is about to end anyway.
 	k := newKeeper()
 	tick := time.NewTicker(period)
@@ -55,7 +76,7 @@ func Keep(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-tick.C:
 		}
 		used := cpuTime()
@@ -67,11 +88,17 @@ func Keep(ctx context.Context) error {
 		r, w := threads()
 		change := k.look(r-run, w-wait)
 		run, wait = r, w
-		switch {
-		case change && k.raised:
-			_ = setAll(raised) // A thread that has ended meanwhile needs none.
-		case change:
-			_ = setAll(normal)
+		if !change {
+			continue
+		}
+		to := normal
+		if k.raised {
+			to = raised
+		}
+		log.Debug("scheduling priority", "nice", to)
+		if err := setAll(to); err != nil {
+			log.Error("scheduling priority not changed", "nice", to, "err", err)
+			return
 		}
 	}
 }
