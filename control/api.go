@@ -93,6 +93,8 @@ type Port struct {
 	Stats  *PortStats `json:"stats,omitempty"`
 	// Socket is there if the port is one over a unix socket.
 	Socket *Socket `json:"socket,omitempty"`
+	// Contained is there if the port is contained or has been.
+	Contained *Containment `json:"contained,omitempty"`
 }
 
 // Socket is what became of the connections of a port over a unix socket.
@@ -104,6 +106,13 @@ type Socket struct {
 	Lost        uint64            `json:"lost"`              // frames that a connection took along as it ended
 	TooLong     uint64            `json:"too_long"`          // datagrams longer than any frame, which were not received
 	Failure     string            `json:"failure,omitempty"` // of the last try to connect
+}
+
+// Containment is what became of a port to which frames are dear to send.
+type Containment struct {
+	Now   bool   `json:"now"`
+	Times uint64 `json:"times"`
+	Lost  uint64 `json:"lost"` // frames that its queue took but the kernel did not
 }
 
 // Device is the TAP behind a port.

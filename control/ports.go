@@ -112,6 +112,9 @@ func portOf(p *vswitch.PortInfo) Port {
 	if p.Link.NSID != port.OwnNSID {
 		out.NSID = &p.Link.NSID
 	}
+	if p.Containments > 0 {
+		out.Contained = &Containment{Now: p.Contained, Times: p.Containments, Lost: p.QueueLost}
+	}
 	if p.Socket != nil {
 		out.Socket = socketOf(p.Socket)
 	}

@@ -81,6 +81,8 @@ func (m sink) port(p *vswitch.PortInfo) {
 		m.gauge(portState, truth(p.State == s), name, string(s))
 	}
 	m.gauge(portMTU, float64(p.Link.MTU), name)
+	m.gauge(portContained, truth(p.Contained), name)
+	m.counter(portContainments, p.Containments, name)
 	m.gauge(portLearned, float64(p.Learned), name)
 
 	s := &p.Stats

@@ -22,11 +22,13 @@ var (
 	floodedFrames = desc("flooded_frames_total", "Frames received from the port's station and flooded, by cause.", "port", "cause")
 	droppedFrames = desc("dropped_frames_total", "Frames dropped at the port, by reason. Ingress: a received frame that goes nowhere (kernel_queue: one that was never received). Egress: one copy.", "port", "direction", "reason")
 
-	portInfo    = desc("port_info", "The kind of the port and the name of its link; always 1.", "port", "kind", "ifname")
-	portUp      = desc("port_up", "Whether the port's link is up and has carrier.", "port")
-	portState   = desc("port_state", "1 for the state that the port is in.", "port", "state")
-	portMTU     = desc("port_mtu_bytes", "The MTU of the port's link.", "port")
-	portLearned = desc("port_fdb_entries", "Addresses learned on the port.", "port")
+	portInfo         = desc("port_info", "The kind of the port and the name of its link; always 1.", "port", "kind", "ifname")
+	portUp           = desc("port_up", "Whether the port's link is up and has carrier.", "port")
+	portState        = desc("port_state", "1 for the state that the port is in.", "port", "state")
+	portMTU          = desc("port_mtu_bytes", "The MTU of the port's link.", "port")
+	portContained    = desc("port_contained", "Whether the port has a queue and a share of the time of its own because frames are dear to send to it.", "port")
+	portContainments = desc("port_containments_total", "Times the port was contained.", "port")
+	portLearned      = desc("port_fdb_entries", "Addresses learned on the port.", "port")
 
 	fdbEntries  = desc("fdb_entries", "Entries of the forwarding database, by type.", "type")
 	fdbCapacity = desc("fdb_capacity_entries", "The most entries that the forwarding database holds.")

@@ -42,9 +42,14 @@ func (s *socket) Transmit(out []Out) {
 		out[i].Reason = q.add(&out[i])
 	}
 	q.mu.Unlock()
+	q.wakeUp()
+}
+
+// wakeUp has the writer look.
+func (q *outQueue) wakeUp() {
 	select {
 	case q.wake <- struct{}{}:
-	default:
+	default: // It is going to.
 	}
 }
 

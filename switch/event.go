@@ -55,6 +55,8 @@ const (
 	PortChanged
 	PortGone
 	PortRemoved
+	PortContained
+	PortReleased
 
 	LinkUp
 	LinkDown
@@ -93,6 +95,9 @@ var eventKinds = [NumEventKinds]struct {
 	PortChanged: {TypePort, "changed", "The configuration of the port was changed."},
 	PortGone:    {TypePort, "gone", "The device behind the port went away by itself; that the port is removed follows."},
 	PortRemoved: {TypePort, "removed", "The port was removed, with all its FDB entries."},
+
+	PortContained: {TypePort, "contained", "Each frame that was sent to the port cost so much CPU time in its station's network stack that others suffered: it has a queue and a share of the time of its own now."},
+	PortReleased:  {TypePort, "released", "A contained port has been cheap, or silent, for some seconds: frames are sent to it at once again."},
 
 	LinkUp:          {TypeLink, "up", "The link is up and has carrier, or a stream is connected."},
 	LinkDown:        {TypeLink, "down", "The link is down or has no carrier, or a stream is not connected; the port forwards nothing."},

@@ -20,6 +20,7 @@ type outbox struct {
 	touched [outboxSize]frame.PortID // ports that have copies
 	nPorts  int
 	run     [outboxSize]port.Out
+	sampler sampler
 }
 
 // add queues o for port id, flushing first if there is no room left.
@@ -48,7 +49,7 @@ func (b *outbox) flush(s *snapshot) {
 			b.run[n] = b.copies[at-1]
 			n++
 		}
-		transmit(p, b.run[:n])
+		b.transmit(p, b.run[:n])
 		b.first[id] = 0
 	}
 	b.n, b.nPorts = 0, 0
@@ -56,8 +57,8 @@ func (b *outbox) flush(s *snapshot) {
 
 // transmit sends a run of copies by one port: one atomic addition per counter
 // and run, whatever the number of workers that send by the port.
-func transmit(p *portConfig, run []port.Out) {
-	p.tx.Transmit(run)
+func (b *outbox) transmit(p *portConfig, run []port.Out) {
+	b.sampler.transmit(p, run)
 	var t tally
 	for i := range run {
 		o := &run[i]

@@ -24,6 +24,11 @@ type PortInfo struct {
 	ReceiveErrors uint64
 	// Coalesced counts datagrams that left as part of a super-frame made here.
 	Coalesced uint64
+	// Contained says that the port has a queue of its own, Containments how often
+	// that came about, and QueueLost how many frames the queue took but the kernel
+	// did not.
+	Contained               bool
+	Containments, QueueLost uint64
 	// Rule is the number of the rule of auto_attach that made it, from 1; 0 for none.
 	Rule   int
 	Socket *port.SocketInfo // nil unless the port is one over a socket
@@ -72,7 +77,10 @@ func (s *Switch) Port(name string) (PortInfo, *port.Info, error) {
 
 func (s *Switch) info(a *attached) PortInfo {
 	s.mu.Lock()
-	i := PortInfo{ID: a.id, Config: a.cfg, Link: a.link, Rule: a.rule}
+	i := PortInfo{ID: a.id, Config: a.cfg, Link: a.link, Rule: a.rule, Contained: a.contained != nil, Containments: a.containments, QueueLost: a.queueLost}
+	if a.contained != nil {
+		i.QueueLost += a.contained.Lost()
+	}
 	s.mu.Unlock()
 	i.Stats = a.counters.load()
 	i.Learned = s.table.PortCount(a.id)

@@ -35,6 +35,11 @@ func (s *Switch) compile(a *attached) *portConfig {
 		id: a.id, state: c.State, mtu: a.link.MTU, reserved: s.reserved | c.ForwardReserved,
 		group: c.Isolated, vlans: c.VLANs(), counters: a.counters, tx: a.port, offloads: a.port.Offloads(),
 	}
+	if a.contained != nil {
+		p.tx = a.contained
+	} else if m, ok := a.port.(containable); ok {
+		p.measure = m
+	}
 	if !a.link.Up {
 		p.state = config.StateDiscarding
 	}

@@ -43,6 +43,7 @@ type portConfig struct {
 	counters   *counters
 	tx         port.Transmitter
 	offloads   frame.Offloads // that tx takes over
+	measure    containable    // nil unless transmitting is to be measured
 }
 
 // feature is a bit for each thing a port does beyond plain forwarding, tested

@@ -42,6 +42,7 @@ type Switch struct {
 	byTAP    map[*port.TAP]*attached
 	ids      PortSet // given out, also to ports on their way out
 	departed PortStats
+	dear     chan frame.PortID // from the workers, see contain
 	monitor  *port.Monitor
 	resyncs  uint64 // of monitor, as told
 	// autoRules are those of auto, as given. left are links, by index, whose port
@@ -76,6 +77,10 @@ type attached struct {
 	rule        int         // number of the rule that made it, from 1; 0 for none
 	ruled       config.Port // what its rule has last made of it, whether that could be or not
 	leaving     bool        // being added or removed: the name is taken, the port is not there
+
+	contained    *port.Contained // nil unless it is
+	containments uint64
+	queueLost    uint64 // frames of past containments
 }
 
 // New makes a switch without ports. c must be valid; its Ports are the
@@ -97,6 +102,7 @@ func New(c *config.Config, o Options) (*Switch, error) {
 		ports:     map[string]*attached{},
 		byTAP:     map[*port.TAP]*attached{},
 		stop:      make(chan struct{}),
+		dear:      make(chan frame.PortID, 16),
 		fetching:  time.NewTicker(fetchEvery),
 		auto:      autoAttach{wake: make(chan struct{}, 1)},
 	}
@@ -112,6 +118,7 @@ func New(c *config.Config, o Options) (*Switch, error) {
 		s.table.SetLimit(*c.FDB.Limit)
 	}
 	s.wg.Go(s.keepTime)
+	s.wg.Go(s.keepContaining)
 	return s, nil
 }
 
@@ -192,6 +199,7 @@ func (s *Switch) start(a *attached, p port.Port, link port.Link) error {
 		id: a.id, rx: p, counters: a.counters, batch: m.batch(), done: make(chan struct{}),
 		divider: divider{memory: m.room(), free: m.room()},
 	}
+	a.worker.outbox.sampler.dear = s.dear
 	s.table.SetPortLimit(a.id, limitOf(a.cfg))
 	s.publish(a.id, s.compile(a))
 	labels := pprof.Labels("port", a.name)
@@ -248,6 +256,9 @@ func (s *Switch) remove(a *attached) error {
 
 	if link, err := currentLink(a); err == nil {
 		a.kernelDrops(link)
+	}
+	if a.contained != nil {
+		a.contained.Close()
 	}
 	// Nobody transmits by the port any more; its own worker ends with Close.
 	err := a.port.Close()

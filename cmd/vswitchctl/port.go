@@ -204,6 +204,13 @@ func writePort(w io.Writer, p *control.Port) {
 	row("limit", limitText(p.Config.Limit))
 	row("forward reserved", p.Config.ForwardReserved.String())
 	row("addresses", strconv.Itoa(p.Learned))
+	if c := p.Contained; c != nil {
+		now := "no"
+		if c.Now {
+			now = "yes: frames are dear to send to it"
+		}
+		row("contained", fmt.Sprintf("%s; %d times, %d frames lost", now, c.Times, c.Lost))
+	}
 	if d := p.Device; d != nil {
 		row("TUN flags", strings.Join(d.Flags, " "))
 		row("TUN features", strings.Join(d.Features, " "))

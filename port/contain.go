@@ -1,0 +1,219 @@
+package port
+
+import (
+	"context"
+	"encoding/binary"
+	"runtime"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/vswitchd/vswitchd/frame"
+)
+
+// Containment: a write to a TAP runs the station's network stack, so that the
+// station decides what it costs. One that loads its ingress with ten thousand
+// filters makes each write a hundred times dearer, at the cost of every port whose
+// worker has a frame for it. Such a port gets a queue of its own, with tail drop,
+// and a goroutine that writes from it for a bounded share of the time.
+
+const (
+	// What a copy may cost in CPU time: so much and as much more per byte, several
+	// times what the dearest ordinary station takes.
+	dearCopy = 30 * time.Microsecond
+	dearByte = time.Nanosecond
+
+	// share bounds a contained port to one in so many parts of one CPU.
+	share = 10
+	// slice is for how much CPU time a contained port may be ahead of that.
+	slice = time.Millisecond
+	// probation is for how long a port must have been cheap, or silent, to be let
+	// out.
+	probation = 3 * time.Second
+)
+
+// Cost is what copies have cost.
+type Cost struct {
+	Copies, Bytes int
+	CPU           time.Duration
+}
+
+// Dear reports whether that is too much.
+func (c *Cost) Dear() bool {
+	return c.CPU > time.Duration(c.Copies)*dearCopy+time.Duration(c.Bytes)*dearByte
+}
+
+// Measure is t.Transmit and says what that cost. It makes some more system calls,
+// so that it is for samples.
+func (t *TAP) Measure(out []Out) Cost {
+	runtime.LockOSThread() // The clock is the thread's.
+	defer runtime.UnlockOSThread()
+	begin := threadTime()
+	t.Transmit(out)
+	c := Cost{Copies: len(out), CPU: threadTime() - begin}
+	for i := range out {
+		c.Bytes += out[i].Len()
+	}
+	return c
+}
+
+// threadTime returns the CPU time of the calling thread. To wait for a CPU, as
+// beside many processes, costs none.
+func threadTime() time.Duration {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts) // There is such a clock.
+	return time.Duration(ts.Nano())
+}
+
+// Contained transmits to a TAP by a queue. A frame counts as transmitted once it
+// is in there; Lost counts those that the kernel did not take afterwards.
+type Contained struct {
+	tap    *TAP
+	q      outQueue
+	direct atomic.Bool // written with q.mu held: the queue is empty for good
+	lost   atomic.Uint64
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// Contain begins to contain t. Once t has been cheap for some seconds, and the
+// queue is empty, frames go to it at once again and released is called, at most
+// once and not after Close.
+func (t *TAP) Contain(released func()) *Contained {
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &Contained{tap: t, q: newOutQueue(), cancel: cancel, done: make(chan struct{})}
+	c.q.open = true
+	go func() {
+		defer close(c.done)
+		if c.write(ctx) {
+			released()
+		}
+	}()
+	return c
+}
+
+// Close ends the writing. It does not close the TAP.
+func (c *Contained) Close() {
+	c.cancel()
+	<-c.done
+}
+
+// Lost returns how many frames were queued but not taken by the kernel.
+func (c *Contained) Lost() uint64 { return c.lost.Load() }
+
+// Offloads is described at Transmitter.
+func (c *Contained) Offloads() frame.Offloads { return c.tap.Offloads() }
+
+// Transmit is described at Transmitter. Frames of one worker stay in order: it
+// was through with those that it wrote itself before it came here, and direct is
+// set once all that are in the queue are written.
+func (c *Contained) Transmit(out []Out) {
+	if c.direct.Load() {
+		c.tap.Transmit(out)
+		return
+	}
+	c.q.mu.Lock()
+	if c.direct.Load() {
+		c.q.mu.Unlock()
+		c.tap.Transmit(out)
+		return
+	}
+	for i := range out {
+		out[i].Reason = c.q.addOffload(&out[i])
+	}
+	c.q.mu.Unlock()
+	c.q.wakeUp()
+}
+
+// write writes from the queue until ctx ends or, which it reports, the port needs
+// no containing any more.
+func (c *Contained) write(ctx context.Context) (released bool) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	look := time.NewTicker(probation / 3)
+	defer look.Stop()
+	dear := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			c.lost.Add(c.q.finish())
+			return false
+		case <-c.q.wake:
+			if c.writeAll(ctx, c.q.take()) {
+				dear = time.Now()
+			}
+		case <-look.C:
+		}
+		if time.Since(dear) > probation && c.leave() {
+			return true
+		}
+	}
+}
+
+// leave ends the queueing if the queue is empty.
+func (c *Contained) leave() bool {
+	c.q.mu.Lock()
+	defer c.q.mu.Unlock()
+	if len(c.q.fill) > 0 {
+		return false
+	}
+	c.direct.Store(true)
+	return true
+}
+
+// writeAll writes the frames in b and reports whether that was dear. It takes its
+// time.
+func (c *Contained) writeAll(ctx context.Context, b []byte) (dear bool) {
+	var cost Cost
+	begin := threadTime()
+	for len(b) > 0 {
+		n := int(binary.BigEndian.Uint32(b))
+		f := b[lengthLen : lengthLen+n]
+		b = b[lengthLen+n:]
+		if ctx.Err() != nil || c.tap.writeBytes(f) != frame.Keep {
+			c.lost.Add(1)
+			continue
+		}
+		cost.Copies++
+		cost.Bytes += n
+		if used := threadTime() - begin; used > slice || len(b) == 0 {
+			cost.CPU += used
+			pause(ctx, used*(share-1))
+			begin = threadTime()
+		}
+	}
+	return cost.Dear()
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// writeBytes writes what is a whole frame with its offload header.
+func (t *TAP) writeBytes(b []byte) frame.DropReason {
+	iov := [1]unix.Iovec{{Base: unsafe.SliceData(b)}}
+	iov[0].SetLen(len(b))
+	return t.writev(iov[:])
+}
+
+// addOffload is add with the frame's offload header in front of it.
+func (q *outQueue) addOffload(o *Out) frame.DropReason {
+	var front [frontRoom]byte
+	head, rest := o.parts(&front)
+	n := head + len(rest)
+	switch {
+	case !q.open:
+		return frame.DropPortGone
+	case len(q.fill)+lengthLen+n > cap(q.fill):
+		return frame.DropQueueFull
+	}
+	q.fill = binary.BigEndian.AppendUint32(q.fill, uint32(n))
+	q.fill = append(q.fill, front[:head]...)
+	q.fill = append(q.fill, rest...)
+	return frame.Keep
+}
