@@ -79,6 +79,7 @@ var flagWords = []struct {
 	{unix.IFF_NO_CARRIER, "no_carrier"},
 	{unix.IFF_MULTI_QUEUE, "multi_queue"},
 	{unix.IFF_PERSIST, "persist"},
+	{iffBackpressure, "backpressure"},
 	{unix.IFF_NO_PI, "no_pi"},
 	{unix.IFF_ONE_QUEUE, "one_queue"},
 	{unix.IFF_VNET_HDR, "vnet_hdr"},

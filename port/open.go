@@ -163,7 +163,7 @@ func create(cfg *TAPConfig, target int) (*TAP, error) {
 	if err != nil {
 		return nil, deviceError(cfg.Ifname, err)
 	}
-	if err := setIff(fd, name, flags); err != nil {
+	if err := setIff(fd, name, flags|backpressure(fd)); err != nil {
 		_ = unix.Close(fd) // It has no link yet: nothing can be lost.
 		return nil, setIffError(cfg, err)
 	}
@@ -180,6 +180,19 @@ func create(cfg *TAPConfig, target int) (*TAP, error) {
 		return nil, err
 	}
 	return t, nil
+}
+
+// iffBackpressure has a full queue stop the senders instead of dropping their
+// frames (IFF_BACKPRESSURE, linux/if_tun.h of Linux 7.3).
+const iffBackpressure = 0x0080
+
+// backpressure returns that flag if the kernel offers it.
+func backpressure(fd int) uint16 {
+	features, err := unix.IoctlGetUint32(fd, unix.TUNGETFEATURES)
+	if err != nil {
+		return 0
+	}
+	return uint16(features) & iffBackpressure
 }
 
 func setIff(fd int, name string, flags uint16) error {
