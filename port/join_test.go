@@ -293,3 +293,35 @@ func TestJoiningDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// FuzzJoin feeds two frames as hostile stations make them: if they are joined,
+// the kernel's division gives both back.
+func FuzzJoin(f *testing.F) {
+	for _, fl := range []*flow{{df: true}, {id: 0xffff}, {v6: true}, {tag: []byte{0x81, 0, 0, 9}, df: true}} {
+		for _, sizes := range [][2]int{{100, 100}, {100, 1}, {7, 8}} {
+			a, b := fl.datagram(make([]byte, sizes[0])...), fl.datagram(make([]byte, sizes[1])...)
+			hdr := make([]byte, frame.VnetHdrLen)
+			a.Offload.Encode(hdr)
+			f.Add(hdr, a.Bytes, b.Bytes, uint8(0))
+		}
+	}
+	f.Fuzz(func(t *testing.T, hdr, a, b []byte, tag uint8) {
+		if len(hdr) < frame.VnetHdrLen || len(a) > 1600 || len(b) > 1600 {
+			return
+		}
+		out := make([]Out, 2)
+		for i, bytes := range [][]byte{a, b} {
+			in := &frame.Frame{Bytes: bytes, Offload: frame.DecodeOffload(hdr)}
+			if in.Parse() != frame.Keep {
+				return
+			}
+			out[i] = Out{Frame: in, Tag: TagAction(tag % 4), TCI: 7}
+			if !in.Tagged && (out[i].Tag == TagPop || out[i].Tag == TagReplace) {
+				out[i].Tag = TagPush
+			}
+		}
+		if joinable(out) == 2 {
+			gives(t, out)
+		}
+	})
+}
