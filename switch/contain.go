@@ -9,9 +9,9 @@ const (
 	// sampleEvery is how many runs a worker sends until it measures one: the clock
 	// of a thread costs a system call.
 	sampleEvery = 13
-	// strikes is how many samples of a port in a row must have been dear. One may
+	// strikes is how many samples of a port in a row must have been dear. A few may
 	// be an accident.
-	strikes = 3
+	strikes = 5
 )
 
 // containable is a port whose transmitting costs what its station likes.

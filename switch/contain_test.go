@@ -76,7 +76,7 @@ func TestDearPortIsContainedAndLetOut(t *testing.T) {
 		}
 		return false
 	}
-	dear.filters(t, 3000)
+	dear.filters(t, 10_000)
 	eventually(t, "containment", func() bool {
 		for range 200 {
 			in.Send(toDear)
@@ -121,7 +121,7 @@ func TestDearPortIsContainedAndLetOut(t *testing.T) {
 func TestContainedPortIsRemoved(t *testing.T) {
 	s := realSwitch(t, false)
 	dear := plugHost(t, s, config.Port{Name: "dear"})
-	dear.filters(t, 3000)
+	dear.filters(t, 10_000)
 	in := porttest.NewCable(1024)
 	if err := s.Attach(config.Port{Name: "in"}, in, port.Link{MTU: 1500, Up: true}); err != nil {
 		t.Fatal(err)
