@@ -16,6 +16,9 @@ type Frame struct {
 	// Bytes begin with the destination address and hold no FCS. Borrowed from
 	// the batch: see the package comment.
 	Bytes []byte
+	// Headroom is how many bytes in front of Bytes, in the same memory, belong to
+	// the frame too, for an offload header to be rendered into.
+	Headroom uint8
 	// Offload is what whoever delivers the frame last still has to do.
 	Offload Offload
 
@@ -100,7 +103,7 @@ func (b *Batch) Slot(i int) []byte { return b.slots[i*SlotLen : (i+1)*SlotLen : 
 // frame, the next frame of the batch.
 func (b *Batch) Take(slot, n int) {
 	f, s := &b.Frames[b.N], b.Slot(slot)
-	f.Bytes, f.Offload = s[VnetHdrLen:n:n], DecodeOffload(s)
+	f.Bytes, f.Headroom, f.Offload = s[VnetHdrLen:n:n], VnetHdrLen, DecodeOffload(s)
 	b.N++
 }
 

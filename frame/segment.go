@@ -74,8 +74,9 @@ func (s *Segments) findNetworkHeader() bool {
 	return false
 }
 
-// Next renders the next segment at the beginning of room and makes it *to, with
-// the addresses and the tag of the super-frame. It returns the rest of the room,
+// Next renders the next segment at the beginning of room, behind headroom for an
+// offload header, and makes it *to, with the addresses and the tag of the
+// super-frame. It returns the rest of the room,
 // or false if there is no segment left or no room for it.
 func (s *Segments) Next(to *Frame, room []byte) (rest []byte, ok bool) {
 	if s.i == s.n {
@@ -83,12 +84,12 @@ func (s *Segments) Next(to *Frame, room []byte) (rest []byte, ok bool) {
 	}
 	from := s.payload + s.i*s.size
 	end := min(from+s.size, len(s.f.Bytes))
-	n := s.payload + end - from
+	n := VnetHdrLen + s.payload + end - from
 	if n > len(room) {
 		return room, false
 	}
 	*to = *s.f
-	to.Bytes, to.Offload = room[:n:n], Offload{}
+	to.Bytes, to.Headroom, to.Offload = room[VnetHdrLen:n:n], VnetHdrLen, Offload{}
 	copy(to.Bytes, s.f.Bytes[:s.payload])
 	copy(to.Bytes[s.payload:], s.f.Bytes[from:end])
 	s.adjust(to.Bytes)

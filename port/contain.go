@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -194,13 +193,6 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-time.After(d):
 	}
-}
-
-// writeBytes writes what is a whole frame with its offload header.
-func (t *TAP) writeBytes(b []byte) frame.DropReason {
-	iov := [1]unix.Iovec{{Base: unsafe.SliceData(b)}}
-	iov[0].SetLen(len(b))
-	return t.writev(iov[:])
 }
 
 // addOffload is add with the frame's offload header in front of it.

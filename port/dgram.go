@@ -139,7 +139,7 @@ func (d *Dgram) readAll(fd uintptr) bool {
 			d.tooLong.Add(1)
 		default:
 			f := &b.Frames[b.N]
-			f.Bytes, f.Offload = slot[:n:n], frame.Offload{}
+			f.Bytes, f.Headroom, f.Offload = slot[:n:n], 0, frame.Offload{}
 			b.N++
 		}
 	}

@@ -25,6 +25,7 @@ type ring struct {
 	// For writes: what goes in front of the frames' bytes, and both parts of each.
 	fronts [ringSize][frontRoom]byte
 	iovs   [ringSize][2]unix.Iovec
+	sizes  [ringSize]uintptr
 	mapped [2][]byte
 }
 
@@ -35,6 +36,7 @@ const ringSize = 64
 const (
 	opWritev = 2
 	opRead   = 22
+	opWrite  = 23
 
 	setupSubmitAll   = 1 << 7 // Linux 5.18
 	setupCoopTaskrun = 1 << 8 // Linux 5.19
@@ -118,8 +120,14 @@ func (r *ring) add(op uint8, fd int, addr unsafe.Pointer, n int) {
 
 // addWrite is add for a copy of a frame.
 func (r *ring) addWrite(fd int, o *Out) {
+	if b := o.inPlace(); b != nil {
+		r.sizes[r.n] = uintptr(len(b))
+		r.add(opWrite, fd, unsafe.Pointer(unsafe.SliceData(b)), len(b))
+		return
+	}
 	front, iov := &r.fronts[r.n], &r.iovs[r.n]
 	n, rest := o.parts(front)
+	r.sizes[r.n] = uintptr(n + len(rest))
 	iov[0].Base, iov[1].Base = &front[0], unsafe.SliceData(rest)
 	iov[0].SetLen(n)
 	iov[1].SetLen(len(rest))

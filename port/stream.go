@@ -182,7 +182,7 @@ func (s *Stream) fill(b *frame.Batch) (why End, ok bool) {
 			return endOf(err, lengthLen), false
 		}
 		f := &b.Frames[b.N]
-		f.Bytes, f.Offload = slot, frame.Offload{}
+		f.Bytes, f.Headroom, f.Offload = slot, 0, frame.Offload{}
 		b.N++
 	}
 	return EndClosed, true

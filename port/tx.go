@@ -47,7 +47,7 @@ func (t *TAP) transmitBurst(r *ring, out []Out, join bool) {
 	flush := func() {
 		first := done - r.n
 		r.submit(func(i int, res int32) {
-			out[first+i].Reason = written(uintptr(max(res, 0)), syscall.Errno(-min(res, 0)), r.iovs[i][:])
+			out[first+i].Reason = written(uintptr(max(res, 0)), syscall.Errno(-min(res, 0)), r.sizes[i])
 		})
 	}
 	for done < len(out) {
@@ -88,7 +88,23 @@ func (o *Out) parts(front *[frontRoom]byte) (n int, rest []byte) {
 	return frame.VnetHdrLen + n, o.Frame.Bytes[skip:]
 }
 
+// inPlace renders the frame as it is sent where it is, offload header in front, or
+// returns nil if it cannot: it needs headroom, and to be sent as it came.
+func (o *Out) inPlace() []byte {
+	f := o.Frame
+	if o.Tag != TagKeep || f.Headroom < frame.VnetHdrLen {
+		return nil
+	}
+	begin := (*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(f.Bytes)), -frame.VnetHdrLen))
+	b := unsafe.Slice(begin, frame.VnetHdrLen+len(f.Bytes))
+	f.Offload.Encode(b)
+	return b
+}
+
 func (t *TAP) write(o *Out) frame.DropReason {
+	if b := o.inPlace(); b != nil {
+		return t.writeBytes(b)
+	}
 	var front [frontRoom]byte
 	var iov [2]unix.Iovec
 	n, rest := o.parts(&front)
@@ -106,7 +122,16 @@ func (t *TAP) writev(iov []unix.Iovec) frame.DropReason {
 	for errno == unix.EINTR {
 		taken, _, errno = unix.RawSyscall(unix.SYS_WRITEV, uintptr(t.fd), uintptr(unsafe.Pointer(unsafe.SliceData(iov))), uintptr(len(iov)))
 	}
-	return written(taken, errno, iov)
+	return written(taken, errno, sizeOf(iov))
+}
+
+// writeBytes writes one frame that is in one piece, offload header in front.
+func (t *TAP) writeBytes(b []byte) frame.DropReason {
+	taken, errno := uintptr(0), unix.EINTR
+	for errno == unix.EINTR {
+		taken, _, errno = unix.RawSyscall(unix.SYS_WRITE, uintptr(t.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+	}
+	return written(taken, errno, uintptr(len(b)))
 }
 
 func sizeOf(iov []unix.Iovec) (n uintptr) {
@@ -135,9 +160,9 @@ func (o *Out) front(to []byte) (n, skip int) {
 	return n, skip
 }
 
-// written turns what writev(2) returns for iov into a reason.
-func written(taken uintptr, errno syscall.Errno, iov []unix.Iovec) frame.DropReason {
-	if errno == 0 && taken != sizeOf(iov) {
+// written turns what write(2) returns for so many bytes into a reason.
+func written(taken uintptr, errno syscall.Errno, whole uintptr) frame.DropReason {
+	if errno == 0 && taken != whole {
 		return frame.DropTransmitError // Part of a frame is none.
 	}
 	return reasonOf(errno)
