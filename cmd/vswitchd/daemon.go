@@ -14,6 +14,7 @@ import (
 
 	"github.com/vswitchd/vswitchd/config"
 	"github.com/vswitchd/vswitchd/control"
+	"github.com/vswitchd/vswitchd/internal/priority"
 	"github.com/vswitchd/vswitchd/internal/version"
 	vswitch "github.com/vswitchd/vswitchd/switch"
 )
@@ -30,6 +31,7 @@ const (
 // whatever was started is stopped again in the opposite order. override gives a
 // configuration what the command line says instead.
 func run(ctx context.Context, st control.Startup, override func(*config.Config) *config.Config, log *slog.Logger) (err error) {
+	priority.Half()
 	c := override(st.Config)
 	socket := c.Control.Socket
 	if socket == "" {

@@ -1,9 +1,11 @@
-// Package priority keeps the process from starving beside many others. A switch
-// has a few threads; a machine may have hundreds of processes that send through
-// it, and then fair shares of the CPU are not fair to those who wait for their
-// frames. A high priority at all times would preempt the senders in the middle of
-// their bursts, which costs more than it gains: so it is raised only while the
-// threads of the process wait for a CPU much longer than they run.
+// Package priority settles how much of the CPUs the process takes. By itself it
+// runs on half of them: the other half is for those who send and receive, and a
+// thread that is awake already takes the next frame sooner than one that has to
+// be woken. But a machine may have hundreds of processes that send through it, and
+// then fair shares of the CPU are not fair to those who wait for their frames.
+// High priority at all times would preempt the senders in the middle of their
+// bursts, which costs more than it gains: so only while its threads wait for a CPU
+// much longer than they run, the process has all CPUs and the highest priority.
 package priority
 
 import (
@@ -11,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -34,6 +37,14 @@ const (
 	minRaise = time.Second
 	maxRaise = 16 * time.Second
 )
+
+// Half has the process run on half of the CPUs, unless the environment variable
+// GOMAXPROCS says on how many.
+func Half() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(max(1, runtime.GOMAXPROCS(0)/2))
+	}
+}
 
 // Allow makes it possible to raise the priority from now on, also for a process
 // that gives its capabilities away. It needs CAP_SYS_NICE or CAP_SYS_RESOURCE, or
@@ -69,6 +80,7 @@ func Keep(ctx context.Context, log *slog.Logger) {
 	}
 	normal := 20 - nice                   // The system call returns 20 - nice.
 	defer func() { _ = setAll(normal) }() // The process is about to end anyway.
+	half := runtime.GOMAXPROCS(0)
 	k := newKeeper()
 	tick := time.NewTicker(period)
 	defer tick.Stop()
@@ -91,11 +103,12 @@ func Keep(ctx context.Context, log *slog.Logger) {
 		if !change {
 			continue
 		}
-		to := normal
+		to, cpus := normal, half
 		if k.raised {
-			to = raised
+			to, cpus = raised, max(half, runtime.NumCPU())
 		}
-		log.Debug("scheduling priority", "nice", to)
+		runtime.GOMAXPROCS(cpus)
+		log.Debug("scheduling priority", "nice", to, "cpus", cpus)
 		if err := setAll(to); err != nil {
 			log.Error("scheduling priority not changed", "nice", to, "err", err)
 			return
