@@ -141,18 +141,18 @@ func (r *ring) submit(done func(i int, res int32)) {
 	n := r.n
 	r.n = 0
 	atomic.StoreUint32(r.sqTail, *r.sqTail+uint32(n))
-	for toSubmit, left := n, n; left > 0; {
+	toSubmit := n
+	for left := n; left > 0; {
 		got, _, errno := unix.RawSyscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), uintptr(toSubmit), uintptr(left), enterGetEvents, 0, 0)
-		switch errno {
-		case 0:
+		if errno == 0 {
 			toSubmit -= int(got)
-		case unix.EINTR, unix.EAGAIN, unix.EBUSY:
-		default:
-			// Nothing has been taken and nothing will be.
+		}
+		if errno != 0 && errno != unix.EINTR && toSubmit == n {
+			// Nothing has been taken, as for want of memory.
+			atomic.StoreUint32(r.sqTail, *r.sqTail-uint32(n))
 			for i := range n {
 				done(i, -int32(errno))
 			}
-			atomic.StoreUint32(r.sqTail, *r.sqTail-uint32(n))
 			return
 		}
 		head := *r.head
