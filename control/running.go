@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"reflect"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"time"
 

@@ -60,6 +60,7 @@ func burst(n int) (out []Out, want [][]byte) {
 
 func TestBurstIsTransmittedInOrder(t *testing.T) {
 	withAndWithoutRings(t, func(t *testing.T) {
+		t.Helper()
 		tap, st, _ := attached(t)
 		for _, n := range []int{1, ringWrites - 1, ringWrites, ringSize, ringSize + 1, 200} {
 			out, want := burst(n)
@@ -81,6 +82,7 @@ func TestBurstIsTransmittedInOrder(t *testing.T) {
 // Each copy of a burst has its own reason: here some are too long for the kernel.
 func TestBurstHasAReasonForEachCopy(t *testing.T) {
 	withAndWithoutRings(t, func(t *testing.T) {
+		t.Helper()
 		tap, _, _ := attached(t)
 		out, _ := burst(ringSize + 20)
 		for i := range out {
@@ -103,6 +105,7 @@ func TestBurstHasAReasonForEachCopy(t *testing.T) {
 
 func TestBurstToALinkThatIsDown(t *testing.T) {
 	withAndWithoutRings(t, func(t *testing.T) {
+		t.Helper()
 		tap := open(t, named("burst0"))
 		if err := tap.SetLink(LinkChange{Up: new(false)}); err != nil {
 			t.Fatal(err)
@@ -119,6 +122,7 @@ func TestBurstToALinkThatIsDown(t *testing.T) {
 
 func TestBurstIsReceivedInOrder(t *testing.T) {
 	withAndWithoutRings(t, func(t *testing.T) {
+		t.Helper()
 		tap, st, _ := attached(t)
 		const n = 5*frame.BatchSize + 7
 		for i := range n {
