@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -29,7 +30,8 @@ var tunOnly = "/dev/net/tun"
 
 func (r *rig) injections() []injection {
 	return []injection{
-		{"writev", tunOnly, []string{"EAGAIN", "EINTR", "EIO", "ENOBUFS", "ENOMEM", "EBADFD", "EINVAL"}},
+		{"write", tunOnly, []string{"EAGAIN", "EINTR", "EIO", "ENOBUFS", "ENOMEM", "EBADFD", "EINVAL"}},
+		{"io_uring_enter", "", []string{"EINTR", "EAGAIN", "ENOMEM", "EBADR"}},
 		{"read", tunOnly, []string{"EAGAIN", "EINTR", "EIO", "ENOBUFS", "ENOMEM"}},
 		{"ioctl", "", []string{"EINTR", "ENOMEM", "EMFILE"}},
 		{"openat", "", []string{"EINTR", "EMFILE", "ENOMEM"}},
@@ -93,7 +95,11 @@ func (r *rig) traced(pid int) func() error {
 // exercise has frames relayed and changes made; either may fail.
 func (r *rig) exercise() {
 	r.t.Helper()
-	for i := range uint32(30) {
+	for i := range uint32(10) { // One at a time, then a burst.
+		_ = r.from.Send(numbered(steadyTo, steadyFrom, i))
+		_, _ = r.to.Recv(20 * time.Millisecond)
+	}
+	for i := range uint32(60) {
 		_ = r.from.Send(numbered(steadyTo, steadyFrom, i))
 		_ = r.to.Send(numbered(steadyFrom, steadyTo, i))
 	}
