@@ -22,9 +22,9 @@ const (
 )
 
 // MaxSegments is the most segments that a super-frame may stand for: the largest
-// one in pieces of 48 bytes, the least that Linux sends (TCP_MIN_SND_MSS,
+// one in pieces of 8 bytes, the least that Linux sends (TCP_MIN_GSO_SIZE,
 // net/tcp.h). Without it one frame could become tens of thousands.
-const MaxSegments = 65535 / 48
+const MaxSegments = 65535 / 8
 
 // Complete writes the checksum that f owes into its bytes, which only the worker
 // that owns them may do. f must have been parsed and be no super-frame.

@@ -291,8 +291,8 @@ func TestSegmentsJoinToTheSuperFrame(t *testing.T) {
 }
 
 func TestSuperFrameOfTheMostSegmentsIsDivided(t *testing.T) {
-	super{v6: true, payload: 65_535 - 60, gso: 48, flags: 0x10}.joins(t)
-	f := super{v6: true, payload: 65_535 - 60, gso: 47, flags: 0x10}.build()
+	super{v6: true, payload: 65_535 - 60, gso: 8, flags: 0x10}.joins(t)
+	f := super{v6: true, payload: 65_535 - 60, gso: 7, flags: 0x10}.build()
 	if why := f.Parse(); why != DropOffloadHeader {
 		t.Errorf("one segment more: %v", why)
 	}

@@ -1,17 +1,24 @@
 package vswitch
 
 import (
+	"sync/atomic"
+	"time"
+
 	"github.com/vswitchd/vswitchd/frame"
 	"github.com/vswitchd/vswitchd/port"
 )
 
 const (
-	// sampleEvery is how many runs a worker sends until it measures one: the clock
-	// of a thread costs a system call.
-	sampleEvery = 13
-	// strikes is how many samples of a port in a row must have been dear. A few may
-	// be an accident.
-	strikes = 5
+	// A worker measures one run of 8 to 23, at random: the clock of a thread costs a
+	// system call, and at a fixed distance a flood would always hit the same port.
+	sampleLeast, sampleMask = 8, 15
+	sampleMean              = sampleLeast + sampleMask/2
+
+	// A port's cost is judged over so long, and a port is contained that was too
+	// dear twice in a row and took more than one in so many parts of one CPU.
+	judged     = 100 * time.Millisecond
+	forgotten  = time.Second
+	mostOfACPU = 4
 )
 
 // containable is a port whose transmitting costs what its station likes.
@@ -22,23 +29,22 @@ type containable interface {
 
 // sampler measures now and then what transmitting costs.
 type sampler struct {
-	runs int
-	dear chan<- frame.PortID // told of ports that are too dear
+	left   int // runs until one is measured
+	random uint32
+	dear   chan<- frame.PortID // told of ports with a dear sample
 }
 
 // transmit sends a run of copies by port p.
 func (s *sampler) transmit(p *portConfig, run []port.Out) {
-	s.runs++
-	if p.measure == nil || s.runs%sampleEvery != 0 {
+	if s.left--; s.left > 0 || p.measure == nil {
 		p.tx.Transmit(run)
 		return
 	}
+	s.random = s.random*1664525 + 1013904223 // Numerical Recipes' generator: its upper bits will do.
+	s.left = sampleLeast + int(s.random>>16&sampleMask)
 	cost := p.measure.Measure(run)
+	p.counters.sampled.add(cost)
 	if !cost.Dear() {
-		p.counters.strikes.Store(0)
-		return
-	}
-	if p.counters.strikes.Add(1) < strikes {
 		return
 	}
 	select {
@@ -47,7 +53,49 @@ func (s *sampler) transmit(p *portConfig, run []port.Out) {
 	}
 }
 
-// contain gives a port that is too dear a queue of its own.
+// sampled sums the samples of a port.
+type sampled struct{ cpu, copies, bytes atomic.Int64 }
+
+func (s *sampled) add(c port.Cost) {
+	s.cpu.Add(int64(c.CPU))
+	s.copies.Add(int64(c.Copies))
+	s.bytes.Add(int64(c.Bytes))
+}
+
+func (s *sampled) load() port.Cost {
+	return port.Cost{CPU: time.Duration(s.cpu.Load()), Copies: int(s.copies.Load()), Bytes: int(s.bytes.Load())}
+}
+
+// judgement is the judging of a port that had a dear sample.
+type judgement struct {
+	since  time.Time
+	begin  port.Cost
+	guilty int
+}
+
+// tooDear judges what transmitting by a has cost since the judgement began. The
+// caller holds mu.
+func (s *Switch) tooDear(a *attached) bool {
+	j, now := &a.judgement, a.counters.sampled.load()
+	elapsed := time.Since(j.since)
+	switch {
+	case elapsed > forgotten:
+		*j = judgement{since: time.Now(), begin: now}
+		return false
+	case elapsed < judged:
+		return false
+	}
+	spent := port.Cost{CPU: now.CPU - j.begin.CPU, Copies: now.Copies - j.begin.Copies, Bytes: now.Bytes - j.begin.Bytes}
+	j.since, j.begin = time.Now(), now
+	if !spent.Dear() || spent.CPU*sampleMean < elapsed/mostOfACPU {
+		j.guilty = 0
+		return false
+	}
+	j.guilty++
+	return j.guilty > 1
+}
+
+// contain gives a port that had a dear sample a queue of its own if it is too dear.
 func (s *Switch) contain(id frame.PortID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,8 +104,7 @@ func (s *Switch) contain(id frame.PortID) {
 			continue
 		}
 		c, ok := a.port.(containable)
-		// The report may be about a port that had the PortID before.
-		if !ok || a.leaving || a.contained != nil || a.counters.strikes.Load() < strikes {
+		if !ok || a.leaving || a.contained != nil || !s.tooDear(a) {
 			return
 		}
 		a.contained = c.Contain(func() { s.letOut(a) })
@@ -77,7 +124,7 @@ func (s *Switch) letOut(a *attached) {
 	}
 	a.queueLost += a.contained.Lost()
 	a.contained = nil
-	a.counters.strikes.Store(0)
+	a.judgement = judgement{}
 	s.publish(a.id, s.compile(a))
 	s.tell(Event{Kind: PortReleased, Port: a.name})
 }

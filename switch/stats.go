@@ -19,7 +19,7 @@ type counters struct {
 
 	transmit traffic
 	dropped  [frame.NumDropReasons]atomic.Uint64
-	strikes  atomic.Uint32 // samples in a row in which transmitting was dear
+	sampled  sampled // what transmitting has cost
 }
 
 type traffic struct{ frames, bytes, multicast, broadcast atomic.Uint64 }

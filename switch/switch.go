@@ -78,6 +78,7 @@ type attached struct {
 	ruled       config.Port // what its rule has last made of it, whether that could be or not
 	leaving     bool        // being added or removed: the name is taken, the port is not there
 
+	judgement    judgement
 	contained    *port.Contained // nil unless it is
 	containments uint64
 	queueLost    uint64 // frames of past containments

@@ -18,7 +18,7 @@ import (
 // Capabilities of a daemon that has started, where it had them before.
 // docs/operations.md says what each is for.
 var (
-	needed = []cap.Value{cap.NET_ADMIN, cap.NET_BROADCAST, cap.SYS_ADMIN}
+	needed = []cap.Value{cap.NET_ADMIN, cap.NET_BROADCAST, cap.SYS_ADMIN, cap.SYS_NICE}
 	// ofRoot are for files and sockets of other users, which root is expected to
 	// have a way with: a VMM's socket, a startup file in somebody's home.
 	ofRoot = []cap.Value{cap.DAC_OVERRIDE, cap.CHOWN}

@@ -21,7 +21,7 @@ import (
 )
 
 // keptMask has the capabilities that docs/operations.md lists.
-const keptMask = 1<<unix.CAP_NET_ADMIN | 1<<unix.CAP_NET_BROADCAST | 1<<unix.CAP_SYS_ADMIN |
+const keptMask = 1<<unix.CAP_NET_ADMIN | 1<<unix.CAP_NET_BROADCAST | 1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_SYS_NICE |
 	1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_CHOWN
 
 // capabilities returns a set of file proc_pid_status(5), such as CapEff.

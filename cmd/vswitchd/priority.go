@@ -8,24 +8,27 @@ import (
 )
 
 // keepPriority gives the process the priority nice, or else raises it whenever
-// the process starves, until ctx ends. A machine that does not allow it has a
-// switch all the same. The caller calls wait at the end.
-func keepPriority(ctx context.Context, nice *int, log *slog.Logger) (wait func()) {
-	if nice != nil {
+// the process starves, and lets it have all CPUs meanwhile, until ctx ends. A
+// machine that does not allow that has a switch all the same. The caller calls wait
+// at the end.
+func keepPriority(ctx context.Context, all int, nice *int, log *slog.Logger) (wait func()) {
+	raise := nice == nil
+	switch {
+	case nice != nil:
 		if err := priority.Set(*nice); err != nil {
 			log.Warn("scheduling priority not set", "nice", *nice, "err", err)
 		}
-		return func() {}
-	}
-	if err := priority.Allow(); err != nil {
-		log.Info("scheduling priority is fixed: it cannot be raised while the daemon starves", "err", err)
-		return func() {}
+	default:
+		if err := priority.Allow(); err != nil {
+			log.Info("scheduling priority is fixed: it cannot be raised while the daemon starves", "err", err)
+			raise = false
+		}
 	}
 	ctx, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		priority.Keep(ctx, log)
+		priority.Keep(ctx, all, raise, log)
 	}()
 	return func() {
 		stop()

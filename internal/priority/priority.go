@@ -38,17 +38,20 @@ const (
 	maxRaise = 16 * time.Second
 )
 
-// Half has the process run on half of the CPUs, unless the environment variable
-// GOMAXPROCS says on how many.
-func Half() {
+// Half has the process run on half of the CPUs that it may use, unless the
+// environment variable GOMAXPROCS says on how many. It returns how many it may use
+// while it starves.
+func Half() (all int) {
+	all = runtime.GOMAXPROCS(0) // That knows of affinity and of the limits of a cgroup.
 	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(max(1, runtime.GOMAXPROCS(0)/2))
+		runtime.GOMAXPROCS(max(1, all/2))
 	}
+	return all
 }
 
-// Allow makes it possible to raise the priority from now on, also for a process
-// that gives its capabilities away. It needs CAP_SYS_NICE or CAP_SYS_RESOURCE, or
-// has been done already.
+// Allow makes it possible to raise the priority from now on. With CAP_SYS_RESOURCE
+// that is so also for a process that gives its capabilities away; else it needs
+// CAP_SYS_NICE, and to keep it.
 func Allow() error {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NICE, &limit); err != nil {
@@ -58,7 +61,24 @@ func Allow() error {
 		return nil
 	}
 	if err := unix.Setrlimit(unix.RLIMIT_NICE, &unix.Rlimit{Cur: ceiling, Max: max(limit.Max, ceiling)}); err != nil {
-		return fmt.Errorf("raise RLIMIT_NICE: %w", err)
+		return tryRaise()
+	}
+	return nil
+}
+
+// tryRaise raises the priority of one thread for a moment.
+func tryRaise() error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	nice, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err == nil {
+		err = unix.Setpriority(unix.PRIO_PROCESS, 0, raised)
+	}
+	if err == nil {
+		err = unix.Setpriority(unix.PRIO_PROCESS, 0, 20-nice)
+	}
+	if err != nil {
+		return fmt.Errorf("setpriority: %w", err)
 	}
 	return nil
 }
@@ -71,8 +91,10 @@ func Set(nice int) error {
 	return nil
 }
 
-// Keep does it until ctx ends, and then puts the priority back. It needs Allow.
-func Keep(ctx context.Context, log *slog.Logger) {
+// Keep gives the process all CPUs while it starves, as Half returned them, and if
+// raise says so, which needs Allow, the highest priority. It returns when ctx ends,
+// with all as it was.
+func Keep(ctx context.Context, all int, raise bool, log *slog.Logger) {
 	nice, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
 	if err != nil {
 		log.Error("scheduling priority unknown", "err", err)
@@ -105,9 +127,12 @@ func Keep(ctx context.Context, log *slog.Logger) {
 		}
 		to, cpus := normal, half
 		if k.raised {
-			to, cpus = raised, max(half, runtime.NumCPU())
+			to, cpus = raised, all
 		}
 		runtime.GOMAXPROCS(cpus)
+		if !raise {
+			continue
+		}
 		log.Debug("scheduling priority", "nice", to, "cpus", cpus)
 		if err := setAll(to); err != nil {
 			log.Error("scheduling priority not changed", "nice", to, "err", err)
