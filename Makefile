@@ -65,7 +65,7 @@ benchcmp: go ## these figures against those of the commit BASE, by benchstat; BE
 	@COUNT=$(COUNT) BENCH='$(BENCH)' test/benchcmp.sh $(BASE)
 
 perf: build ## TCP, frames, datagrams and latency beside the kernel bridge and other switches; PERF=quick: a look in 3 minutes
-	$(GO) run ./test/perf $(if $(filter quick,$(PERF)),-quick,-idle -docs docs) $(PERFFLAGS)
+	$(GO) run ./test/perf $(if $(filter quick,$(PERF)),-quick,-idle -scale -docs docs) $(PERFFLAGS)
 
 lint: $(LINT) ## golangci-lint, with the import boundaries
 	$(LINT) run

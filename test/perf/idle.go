@@ -68,14 +68,14 @@ func awaitPorts(ctx context.Context, socket string, n int) error {
 	defer cancel()
 	client := control.NewClient(socket)
 	for {
-		ports, err := client.Ports(ctx)
-		if err == nil && len(ports) == n {
+		status, err := client.Status(ctx)
+		if err == nil && status.Ports == n {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("%d of them are there after %v: %w", len(ports), idleStart, err)
+			return fmt.Errorf("%d of them are there after %v: %w", status.Ports, idleStart, err)
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(2 * time.Millisecond)
 	}
 }
 

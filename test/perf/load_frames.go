@@ -79,25 +79,40 @@ func (l *load) blast(fd int, b *batch) {
 // opaque sends the shortest frames of no protocol that anybody could join or
 // offload. Who receives them is the receiving link's counter.
 func (l *load) opaque(from, to *host) error {
-	fd, err := l.socket(from, unix.AF_PACKET, unix.SOCK_RAW) // Protocol 0: it receives nothing.
+	fd, err := l.packetSocket(from)
 	if err != nil {
 		return err
 	}
-	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: from.index}); err != nil {
-		return fmt.Errorf("bind to %s: %w", eth0, err)
+	l.blast(fd, from.frames(to, batchSize))
+	return nil
+}
+
+// packetSocket opens a socket for whole frames at the host's link. It receives
+// nothing.
+func (l *load) packetSocket(h *host) (int, error) {
+	fd, err := l.socket(h, unix.AF_PACKET, unix.SOCK_RAW) // Protocol 0: it receives nothing.
+	if err != nil {
+		return -1, err
+	}
+	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: h.index}); err != nil {
+		return -1, fmt.Errorf("bind to link %d: %w", h.index, err)
 	}
 	// Without it the queueing discipline is measured too.
 	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_QDISC_BYPASS, 1); err != nil {
-		return fmt.Errorf("bypass the queueing discipline: %w", err)
+		return -1, fmt.Errorf("bypass the queueing discipline: %w", err)
 	}
-	b := newBatch(equal(frameSize))
+	return fd, nil
+}
+
+// frames are the n frames from a host to another that opaque sends.
+func (h *host) frames(to *host, n int) *batch {
+	b := newBatch(equal(frameSize)[:n])
 	for _, f := range b.keep {
 		copy(f, to.mac)
-		copy(f[6:], from.mac)
+		copy(f[6:], h.mac)
 		f[12], f[13] = opaqueType>>8, opaqueType&0xff
 	}
-	l.blast(fd, b)
-	return nil
+	return b
 }
 
 // datagrams sends UDP datagrams with payloads of those sizes, in that order, in

@@ -91,6 +91,7 @@ type options struct {
 	method   method
 	repeat   int
 	idle     bool
+	scale    bool
 	docs     string
 	lock     string
 	progress io.Writer
@@ -112,7 +113,8 @@ func parseOptions(args []string, errOut io.Writer) (*options, error) {
 	f.IntVar(&o.repeat, "n", 0, "`REPETITIONS` (default 7; quick: 1)")
 	f.DurationVar(&o.method.window, "window", 0, "`TIME` that each is measured (default 2s; quick: 0.5s)")
 	f.BoolVar(&o.idle, "idle", false, "measure memory and CPU of vswitchd without traffic too, with up to 1,000 ports")
-	f.StringVar(&o.docs, "docs", "", "write the page and its drawing to this `DIR`, and the figures into the README.md beside it")
+	f.BoolVar(&o.scale, "scale", false, "measure vswitchd with up to 1,000 ports, 4,094 VLANs and 1,000,000 addresses too")
+	f.StringVar(&o.docs, "docs", "", "write the page and its drawings to this `DIR`, and the figures into the README.md beside it")
 	f.StringVar(&o.lock, "lock", "", "hold a flock on this `FILE` during each measurement, where others measure too")
 	f.Float64Var(&o.method.steal, "steal", 0, "`SHARE` of the machine that the hypervisor may steal before a measurement counts as disturbed, such as 0.01")
 	f.BoolVar(&o.method.noisy, "noisy", false, "count disturbed measurements too, for a first look on a machine that is not quiet")

@@ -79,7 +79,7 @@ func (r *run) unsteady() (rows []*row) {
 
 // print writes all figures as Markdown.
 func (r *run) print(out io.Writer) {
-	for _, part := range []string{r.details(), r.idleTable(), r.remarks()} {
+	for _, part := range []string{r.details(), r.idleTable(), r.scaleTables(), r.remarks()} {
 		if part != "" {
 			fmt.Fprint(out, "\n", part)
 		}

@@ -19,6 +19,7 @@ type run struct {
 	topologies []*topology
 	series     map[key][]sample
 	idles      []idleness
+	scales     []scaled
 	notes      []string
 }
 
@@ -58,6 +59,11 @@ func (o *options) perform(ctx context.Context, out io.Writer) error {
 	}
 	if o.idle {
 		if err := r.measureIdles(ctx, o.progress); err != nil {
+			return err
+		}
+	}
+	if o.scale {
+		if err := r.measureScales(ctx, o.progress); err != nil {
 			return err
 		}
 	}
