@@ -65,7 +65,8 @@ func (r AutoAttach) validate(ps *Problems, at string, vlanAware bool) {
 			return
 		}
 	}
-	for _, p := range r.For("x").problems(vlanAware) {
+	made := r.For("x")
+	for _, p := range made.problems(vlanAware) {
 		p.Path = at + ".port." + p.Path
 		*ps = append(*ps, p)
 	}

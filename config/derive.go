@@ -47,7 +47,7 @@ func (p Port) VLANs() Membership {
 // is not set. MAC and Limit may stay nil, and MTU and TxQLen of an adopted link 0;
 // the VLANs stay in their form.
 func (p Port) Resolved() Port {
-	p.Kind = cmp.Or(p.Kind, KindTAP)
+	p.Kind = p.kind()
 	if p.Kind == KindTAP {
 		p.Ifname = cmp.Or(p.Ifname, p.Name)
 		p.Offload, p.Coalesce = orTrue(p.Offload), orTrue(p.Coalesce)
@@ -66,6 +66,8 @@ func (p Port) Resolved() Port {
 	p.State = cmp.Or(p.State, StateForwarding)
 	return p
 }
+
+func (p *Port) kind() string { return cmp.Or(p.Kind, KindTAP) }
 
 // Resolved returns the same with its default in each field that is not set.
 func (f FDB) Resolved() FDB {

@@ -26,7 +26,7 @@ func writeMapping(b *bytes.Buffer, v reflect.Value, indent string) error {
 		if field.IsZero() || field.Kind() == reflect.Slice && field.Len() == 0 {
 			continue
 		}
-		fmt.Fprintf(b, "%s%s:", indent, key)
+		b.WriteString(indent + key + ":")
 		if err := writeField(b, field, indent+"  "); err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
@@ -52,6 +52,10 @@ func writeField(b *bytes.Buffer, field reflect.Value, indent string) error {
 		}
 		return nil
 	}
+	if text, ok := scalar(field); ok {
+		b.WriteString(" " + text + "\n")
+		return nil
+	}
 	raw, err := json.Marshal(field.Interface())
 	if err != nil {
 		return err
@@ -64,6 +68,27 @@ func writeField(b *bytes.Buffer, field reflect.Value, indent string) error {
 	}
 	fmt.Fprintf(b, " %s\n", flow(value))
 	return nil
+}
+
+// scalar writes a text, number or truth that has no form of its own in JSON: most
+// of what there is, so that the way by JSON would be the better part of a change.
+func scalar(field reflect.Value) (text string, ok bool) {
+	if field.Kind() == reflect.Pointer {
+		field = field.Elem()
+	}
+	switch field.Kind() {
+	case reflect.String:
+		return flow(field.String()), true
+	case reflect.Bool:
+		return strconv.FormatBool(field.Bool()), true
+	case reflect.Int:
+		return strconv.FormatInt(field.Int(), 10), true
+	case reflect.Uint8, reflect.Uint16:
+		if _, own := reflect.TypeAssert[json.Marshaler](field); !own {
+			return strconv.FormatUint(field.Uint(), 10), true
+		}
+	}
+	return "", false
 }
 
 // flow writes a scalar or a list in one line.
@@ -84,16 +109,15 @@ func flow(value any) string {
 	return fmt.Sprint(value)
 }
 
-var (
-	plainText = regexp.MustCompile(`^[A-Za-z0-9/][A-Za-z0-9/._-]*$`)
-	// yamlWords are the plain scalars that some version of YAML does not take
-	// for a text.
-	yamlWords = regexp.MustCompile(`(?i)^(true|false|yes|no|on|off|y|n|null|nan|inf)$`)
-)
+var plainText = regexp.MustCompile(`^[A-Za-z0-9/][A-Za-z0-9/._-]*$`)
 
 // isPlain reports whether any reader of YAML takes the bare text for a text.
 func isPlain(s string) bool {
+	switch strings.ToLower(s) { // Some version of YAML takes these for something else.
+	case "true", "false", "yes", "no", "on", "off", "y", "n", "null", "nan", "inf":
+		return false
+	}
 	_, notFloat := strconv.ParseFloat(s, 64)
 	_, notInt := strconv.ParseInt(s, 0, 64)
-	return plainText.MatchString(s) && !yamlWords.MatchString(s) && notFloat != nil && notInt != nil
+	return plainText.MatchString(s) && notFloat != nil && notInt != nil
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"net"
@@ -81,9 +82,10 @@ func (e *StaticEntry) validate(ps *Problems, path string, aware bool, p *Port) {
 
 // validatePorts checks each port and then what must differ between them.
 func (c *Config) validatePorts(ps *Problems) {
-	names, places := map[string]int{}, map[place]int{}
+	names, places := make(map[string]int, len(c.Ports)), make(map[place]int, len(c.Ports))
 	aware := c.VLANAware == nil || *c.VLANAware
-	for i, p := range c.Ports {
+	for i := range c.Ports {
+		p := &c.Ports[i]
 		path := fmt.Sprintf("ports[%d]", i)
 		if i == frame.MaxPorts {
 			ps.add(path, fmt.Sprintf("a switch has at most %d ports, here are %d", frame.MaxPorts, len(c.Ports)), "move some to a second switch")
@@ -121,10 +123,10 @@ func (c *Config) validatePorts(ps *Problems) {
 type place struct{ netns, name string }
 
 // places yields them with the keys that say so.
-func (p Port) places() iter.Seq2[string, place] {
+func (p *Port) places() iter.Seq2[string, place] {
 	return func(yield func(string, place) bool) {
-		if p.Resolved().Kind == KindTAP {
-			yield("ifname", place{p.Netns, p.Resolved().Ifname})
+		if p.kind() == KindTAP {
+			yield("ifname", place{p.Netns, cmp.Or(p.Ifname, p.Name)})
 			return
 		}
 		_ = yield("listen", place{name: p.Listen}) && yield("dial", place{name: p.Dial})

@@ -18,11 +18,11 @@ import (
 // tell. The error is Problems, all of them.
 func (p Port) Validate(vlanAware bool) error { return p.problems(vlanAware).err() }
 
-func (p Port) problems(vlanAware bool) Problems {
+func (p *Port) problems(vlanAware bool) Problems {
 	var ps Problems
 	p.validateNames(&ps)
 	p.validateMTU(&ps)
-	switch k := p.Resolved().Kind; k {
+	switch k := p.kind(); k {
 	case KindTAP:
 		p.validateTAP(&ps)
 		p.validateIP(&ps)
@@ -42,7 +42,7 @@ func (p Port) problems(vlanAware bool) Problems {
 
 var portName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$`)
 
-func (p Port) validateNames(ps *Problems) {
+func (p *Port) validateNames(ps *Problems) {
 	switch {
 	case p.Name == "":
 		ps.add("name", "is missing", "give the port a name")
@@ -61,7 +61,7 @@ func validIfname(s string) bool {
 // minMTU6 is the smallest MTU of a link with IPv6, in bytes (RFC 8200 clause 5).
 const minMTU6 = 1280
 
-func (p Port) validateMTU(ps *Problems) {
+func (p *Port) validateMTU(ps *Problems) {
 	if p.MTU != 0 && (p.MTU < frame.MinMTU || p.MTU > frame.MaxMTU) {
 		ps.add("mtu", fmt.Sprintf("is %d", p.MTU), fmt.Sprintf("write %d to %d bytes", frame.MinMTU, frame.MaxMTU))
 	}
@@ -71,7 +71,7 @@ func (p Port) validateMTU(ps *Problems) {
 	}
 }
 
-func (p Port) validateTAP(ps *Problems) {
+func (p *Port) validateTAP(ps *Problems) {
 	if key := p.firstKey("listen", "dial"); key != "" {
 		ps.add(key, "a TAP has no socket", "leave it out, or write kind: "+KindStream+" or "+KindDgram)
 	}
@@ -96,7 +96,7 @@ func (p Port) validateTAP(ps *Problems) {
 	p.validateAdopt(ps)
 }
 
-func (p Port) validateAdopt(ps *Problems) {
+func (p *Port) validateAdopt(ps *Problems) {
 	if !p.Adopt {
 		return
 	}
@@ -109,8 +109,8 @@ func (p Port) validateAdopt(ps *Problems) {
 }
 
 // validateSockets checks a port of a kind that is a unix socket.
-func (p Port) validateSockets(ps *Problems) {
-	v := reflect.ValueOf(p)
+func (p *Port) validateSockets(ps *Problems) {
+	v := reflect.ValueOf(p).Elem()
 	for _, key := range []string{"ifname", "netns", "mac", "txqlen", "up", "ip", "persistent", "adopt", "owner", "group", "offload", "coalesce"} {
 		if !v.Field(indexOf(v.Type(), key)).IsZero() {
 			ps.add(key, "a "+p.Kind+" is a socket, not a link of the kernel", "leave it out")
@@ -128,7 +128,7 @@ func (p Port) validateSockets(ps *Problems) {
 	validateSocket(ps, "dial", p.Dial)
 }
 
-func (p Port) validateIP(ps *Problems) {
+func (p *Port) validateIP(ps *Problems) {
 	for i, ip := range p.IP {
 		a, path := ip.Addr(), fmt.Sprintf("ip[%d]", i)
 		hostBits := a.BitLen() - ip.Bits()
@@ -147,17 +147,27 @@ func (p Port) validateIP(ps *Problems) {
 var vlanForms = [...][]string{{"access"}, {"trunk", "native"}, {"pvid", "tagged", "untagged"}}
 
 // firstKey returns the first of the keys that the port has set, if any.
-func (p Port) firstKey(keys ...string) string {
-	v := reflect.ValueOf(p)
+func (p *Port) firstKey(keys ...string) string {
+	v := reflect.ValueOf(p).Elem()
 	for _, key := range keys {
-		if !v.Field(indexOf(v.Type(), key)).IsZero() {
+		if !v.Field(fieldOfPort[key]).IsZero() {
 			return key
 		}
 	}
 	return ""
 }
 
-func (p Port) validateVLANs(ps *Problems) {
+// fieldOfPort is indexOf a key of a port, of which every change of one among a
+// thousand asks some thousands of times.
+var fieldOfPort = func() map[string]int {
+	fields := map[string]int{}
+	for i, key := range jsonKeys(reflect.TypeFor[Port]()) {
+		fields[key] = i
+	}
+	return fields
+}()
+
+func (p *Port) validateVLANs(ps *Problems) {
 	used := ""
 	for _, form := range vlanForms {
 		key := p.firstKey(form...)
@@ -182,7 +192,7 @@ func (p Port) validateVLANs(ps *Problems) {
 	}
 }
 
-func (p Port) refuseVLANs(ps *Problems) {
+func (p *Port) refuseVLANs(ps *Problems) {
 	for _, key := range slices.Concat(vlanForms[0], vlanForms[1], vlanForms[2], []string{"frame_types", "ingress_filtering"}) {
 		if p.firstKey(key) != "" {
 			ps.add(key, "the switch is not VLAN aware: it passes tags untouched and its ports have no VLANs", "leave it out, or write vlan_aware: true")
@@ -190,7 +200,7 @@ func (p Port) refuseVLANs(ps *Problems) {
 	}
 }
 
-func (p Port) validateFlags(ps *Problems) {
+func (p *Port) validateFlags(ps *Problems) {
 	switch p.State {
 	case "", StateForwarding, StateLearning, StateDiscarding:
 	default:

@@ -2,6 +2,7 @@ package vswitch
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/vswitchd/vswitchd/config"
@@ -20,13 +21,12 @@ func (s *Switch) Running() *config.Config {
 	s.followNames()
 	c := &config.Config{VLANAware: new(s.vlanAware), ForwardReserved: s.reserved, FDB: s.settings, AutoAttach: s.autoRules}
 	ports := make(map[frame.PortID]*attached, len(s.ports))
-	for _, a := range s.ports {
-		if !a.leaving && a.rule == 0 {
+	for _, name := range slices.Sorted(maps.Keys(s.ports)) {
+		if a := s.ports[name]; !a.leaving && a.rule == 0 {
 			ports[a.id] = a
 			c.Ports = append(c.Ports, a.given)
 		}
 	}
-	slices.SortFunc(c.Ports, func(p, q config.Port) int { return cmp.Compare(p.Name, q.Name) })
 	c.FDB.Static = s.static(ports)
 	return c
 }
