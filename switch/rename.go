@@ -10,6 +10,13 @@ import (
 // that is another port's in the configuration has to wait until it is not. The
 // caller holds mu.
 func (s *Switch) followNames() {
+	renamed := false
+	for _, a := range s.ports {
+		renamed = renamed || a.renamed()
+	}
+	if !renamed {
+		return
+	}
 	stuck := map[*attached]bool{}
 	for again := true; again; {
 		again = false

@@ -2,7 +2,6 @@ package vswitch
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 
 	"github.com/vswitchd/vswitchd/config"
@@ -20,12 +19,16 @@ func (s *Switch) Running() *config.Config {
 	defer s.mu.Unlock()
 	s.followNames()
 	c := &config.Config{VLANAware: new(s.vlanAware), ForwardReserved: s.reserved, FDB: s.settings, AutoAttach: s.autoRules}
-	ports := make(map[frame.PortID]*attached, len(s.ports))
-	for _, name := range slices.Sorted(maps.Keys(s.ports)) {
-		if a := s.ports[name]; !a.leaving && a.rule == 0 {
-			ports[a.id] = a
-			c.Ports = append(c.Ports, a.given)
+	ports := make([]*attached, 0, len(s.ports))
+	for _, a := range s.ports {
+		if !a.leaving && a.rule == 0 {
+			ports = append(ports, a)
 		}
+	}
+	slices.SortFunc(ports, func(a, b *attached) int { return cmp.Compare(a.name, b.name) })
+	c.Ports = slices.Grow(c.Ports, len(ports))
+	for _, a := range ports {
+		c.Ports = append(c.Ports, a.given)
 	}
 	c.FDB.Static = s.static(ports)
 	return c
@@ -35,14 +38,18 @@ func (s *Switch) Running() *config.Config {
 // these, and those in a VLAN that
 // their port has left are of no use until it comes back, and left out. The
 // caller holds mu.
-func (s *Switch) static(ports map[frame.PortID]*attached) []config.StaticEntry {
+func (s *Switch) static(ports []*attached) []config.StaticEntry {
 	if st := s.table.Stats(); st.Static+st.Blackhole == 0 {
 		return nil
+	}
+	byID := make(map[frame.PortID]*attached, len(ports))
+	for _, a := range ports {
+		byID[a.id] = a
 	}
 	var entries []config.StaticEntry
 	for r := range s.table.All(fdb.Tick(s.tick.Load())) {
 		e := config.StaticEntry{MAC: r.Key.MAC(), VLAN: r.Key.VID()}
-		a := ports[r.Port]
+		a := byID[r.Port]
 		switch {
 		case r.Kind == fdb.Blackhole:
 			e.Blackhole = true
