@@ -1,10 +1,35 @@
 package fdb
 
-import "github.com/vswitchd/vswitchd/frame"
+import (
+	"time"
 
-// flushChunk is how many entries FlushPort removes before it lets others have
-// the mutex: some ten microseconds' worth.
-const flushChunk = 256
+	"github.com/vswitchd/vswitchd/frame"
+)
+
+const (
+	// flushChunk is how many entries FlushPort removes before it lets others have
+	// the mutex: some ten microseconds' worth.
+	flushChunk = 256
+	// walkChunk is how many slots are looked at in a row, of which one that is
+	// emptied counts as removalCost: half a millisecond's worth.
+	walkChunk   = 1 << 17
+	removalCost = 64
+	// walkRest is longer than the runtime takes to look who else is ready.
+	walkRest = 50 * time.Microsecond
+)
+
+// walk is the slots that were looked at without a rest. Where the process runs on
+// one CPU, whoever waits for a frame has it only if this goroutine sleeps: the
+// runtime does not ask the kernel for those while anybody else is ready.
+type walk int
+
+// goOn counts slots, and rests if there were many.
+func (w *walk) goOn(slots int) {
+	if *w += walk(slots); *w >= walkChunk {
+		*w = 0
+		time.Sleep(walkRest)
+	}
+}
 
 // SetAgeing sets the ageing time to a number of ticks, 0 for never, MaxAgeing
 // at the most. now is the present tick. Entries keep their age: those that are
@@ -46,7 +71,9 @@ func (t *Table) age(now Tick) (removed int) {
 
 // retick gives each dynamic entry the tick that f wants for it, if any.
 func (t *Table) retick(f func(Entry) (Tick, bool)) {
+	var w walk
 	for s := range t.slots() {
+		w.goOn(1)
 		_, value := t.at(s)
 		for {
 			e := Entry(value.Load())
@@ -70,8 +97,10 @@ func (t *Table) FlushPort(p frame.PortID) (removed int) {
 	t.mu.Lock()
 	t.generations[p].Store(uint32(t.generation(p).next()))
 	t.mu.Unlock()
+	var w walk
 	for {
 		n := t.collect(p)
+		w.goOn(n * removalCost)
 		removed += n
 		if n < flushChunk {
 			return removed
@@ -115,7 +144,9 @@ func (t *Table) Flush(match func(Record) bool) (removed int) {
 // sweep removes the entries that are doomed and returns how many. It looks
 // without the mutex, and takes it for each entry that it removes.
 func (t *Table) sweep(doomed func(Key, Entry) bool, why Cause) (removed int) {
+	var w walk
 	for s := range t.slots() {
+		w.goOn(1)
 		k, e := t.read(s)
 		if e == 0 || !doomed(k, e) {
 			continue
@@ -125,6 +156,7 @@ func (t *Table) sweep(doomed func(Key, Entry) bool, why Cause) (removed int) {
 			removed++
 		}
 		t.mu.Unlock()
+		w.goOn(removalCost)
 	}
 	return removed
 }

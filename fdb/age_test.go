@@ -2,6 +2,8 @@ package fdb
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/vswitchd/vswitchd/frame"
 )
@@ -221,4 +223,27 @@ func TestForgetLeavesNothingOfThePort(t *testing.T) {
 	}
 	learns(t, table, station(6), 0, 0, Learned)
 	learns(t, table, station(7), 0, 0, Learned) // the limit is gone too
+}
+
+// TestLongWalksRest: in a bubble the clock goes on only while all goroutines sleep.
+func TestLongWalksRest(t *testing.T) {
+	for name, walk := range map[string]func(*Table){
+		"age":        func(table *Table) { table.Age(10) },
+		"flush":      func(table *Table) { table.Flush(func(Record) bool { return true }) },
+		"flush port": func(table *Table) { table.FlushPort(0) },
+		"no ageing":  func(table *Table) { table.SetAgeing(0, 0, nil); table.Age(0) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			table := New(walkChunk)
+			table.SetAgeing(3, 0, nil)
+			for i := range 4 * walkChunk / removalCost {
+				table.Learn(station(i), 0, 0)
+			}
+			began := time.Now()
+			walk(table)
+			if time.Since(began) == 0 {
+				t.Errorf("%s: never rested", name)
+			}
+		})
+	}
 }
