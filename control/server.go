@@ -35,6 +35,8 @@ type Daemon struct {
 	Config  string // path of the startup file, or empty
 	// Running is nil for one that is kept in no file.
 	Running *Running
+	// Busy, if set, is told when the work for a request begins and, by done, ends.
+	Busy func() (done func())
 }
 
 // Server answers requests about a Switch, and logs every change.
@@ -158,6 +160,9 @@ func (s *Server) carryOut(w http.ResponseWriter, r *http.Request, o operation) {
 		defer c.end()
 		if err := strict(r, body, o.parameters); err != nil {
 			return nil, err
+		}
+		if s.daemon.Busy != nil {
+			defer s.daemon.Busy()()
 		}
 		return o.do(r, body)
 	}()

@@ -31,7 +31,7 @@ const (
 // whatever was started is stopped again in the opposite order. override gives a
 // configuration what the command line says instead.
 func run(ctx context.Context, st control.Startup, override func(*config.Config) *config.Config, log *slog.Logger) (err error) {
-	cpus := priority.Half()
+	priority.Half()
 	c := override(st.Config)
 	socket := c.Control.Socket
 	if socket == "" {
@@ -79,7 +79,7 @@ func run(ctx context.Context, st control.Startup, override func(*config.Config) 
 		return err
 	}
 	defer web.close()
-	defer keepPriority(ctx, cpus, c.Nice, log)()
+	defer keepPriority(ctx, c.Nice, log)()
 	if ctx.Err() == nil { // Else there is nothing to guard any more.
 		confine(c, st, socket, log)
 	}
@@ -93,7 +93,7 @@ func run(ctx context.Context, st control.Startup, override func(*config.Config) 
 		log.Warn("configuration cannot be changed", "err", err)
 	}
 	server := control.NewServer(sw, control.Daemon{
-		Version: version.String(), Started: time.Now(), Metrics: web.address, Config: st.File, Running: running,
+		Version: version.String(), Started: time.Now(), Metrics: web.address, Config: st.File, Running: running, Busy: priority.Busy,
 	}, log)
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()

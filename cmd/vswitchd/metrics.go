@@ -15,6 +15,7 @@ import (
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/vswitchd/vswitchd/config"
+	"github.com/vswitchd/vswitchd/internal/priority"
 	"github.com/vswitchd/vswitchd/internal/version"
 	"github.com/vswitchd/vswitchd/metrics"
 	vswitch "github.com/vswitchd/vswitchd/switch"
@@ -91,7 +92,11 @@ func webPages(sw *vswitch.Switch) (*http.ServeMux, error) {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, EnableOpenMetrics: true}))
+	scrape := promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, EnableOpenMetrics: true})
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+		defer priority.Busy()()
+		scrape.ServeHTTP(w, r)
+	})
 	mux.Handle("GET /{$}", landing)
 	// Nothing is served before all ports are there, so whoever gets an answer
 	// gets this one.

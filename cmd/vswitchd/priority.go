@@ -11,7 +11,7 @@ import (
 // the process starves, and lets it have all CPUs meanwhile, until ctx ends. A
 // machine that does not allow that has a switch all the same. The caller calls wait
 // at the end.
-func keepPriority(ctx context.Context, all int, nice *int, log *slog.Logger) (wait func()) {
+func keepPriority(ctx context.Context, nice *int, log *slog.Logger) (wait func()) {
 	raise := nice == nil
 	switch {
 	case nice != nil:
@@ -28,7 +28,7 @@ func keepPriority(ctx context.Context, all int, nice *int, log *slog.Logger) (wa
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		priority.Keep(ctx, all, raise, log)
+		priority.Keep(ctx, raise, log)
 	}()
 	return func() {
 		stop()

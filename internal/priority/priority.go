@@ -15,6 +15,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,15 +39,48 @@ const (
 	maxRaise = 16 * time.Second
 )
 
-// Half has the process run on half of the CPUs that it may use, unless the
-// environment variable GOMAXPROCS says on how many. It returns how many it may use
-// while it starves.
-func Half() (all int) {
-	all = runtime.GOMAXPROCS(0) // That knows of affinity and of the limits of a cgroup.
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(max(1, all/2))
+// cpus is on how many the process runs. All of them take part while it starves, and
+// while it is busy with something else than frames, or else these would wait.
+var cpus struct {
+	mu      sync.Mutex
+	all     int
+	few     int // 0 before Half
+	starved bool
+	busy    int
+}
+
+// settle changes what f changes, and what follows. It stops all goroutines for some
+// ten microseconds.
+func settle(f func()) {
+	cpus.mu.Lock()
+	defer cpus.mu.Unlock()
+	f()
+	want := cpus.few
+	if cpus.starved || cpus.busy > 0 {
+		want = cpus.all
 	}
-	return all
+	if want > 0 && want != runtime.GOMAXPROCS(0) {
+		runtime.GOMAXPROCS(want)
+	}
+}
+
+// Half has the process run on half of the CPUs that it may use, unless the
+// environment variable GOMAXPROCS says on how many.
+func Half() {
+	settle(func() {
+		cpus.all = runtime.GOMAXPROCS(0) // That knows of affinity and of the limits of a cgroup.
+		cpus.few = cpus.all
+		if os.Getenv("GOMAXPROCS") == "" {
+			cpus.few = max(1, cpus.all/2)
+		}
+	})
+}
+
+// Busy says that something else than frames is being worked on, until done is
+// called.
+func Busy() (done func()) {
+	settle(func() { cpus.busy++ })
+	return func() { settle(func() { cpus.busy-- }) }
 }
 
 // Allow makes it possible to raise the priority from now on. With CAP_SYS_RESOURCE
@@ -91,10 +125,9 @@ func Set(nice int) error {
 	return nil
 }
 
-// Keep gives the process all CPUs while it starves, as Half returned them, and if
-// raise says so, which needs Allow, the highest priority. It returns when ctx ends,
+// Keep gives the process all CPUs while it starves, and if raise says so, which needs Allow, the highest priority. It returns when ctx ends,
 // with all as it was.
-func Keep(ctx context.Context, all int, raise bool, log *slog.Logger) {
+func Keep(ctx context.Context, raise bool, log *slog.Logger) {
 	nice, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
 	if err != nil {
 		log.Error("scheduling priority unknown", "err", err)
@@ -102,7 +135,7 @@ func Keep(ctx context.Context, all int, raise bool, log *slog.Logger) {
 	}
 	normal := 20 - nice                   // The system call returns 20 - nice.
 	defer func() { _ = setAll(normal) }() // The process is about to end anyway.
-	half := runtime.GOMAXPROCS(0)
+	defer settle(func() { cpus.starved = false })
 	k := newKeeper()
 	tick := time.NewTicker(period)
 	defer tick.Stop()
@@ -125,15 +158,15 @@ func Keep(ctx context.Context, all int, raise bool, log *slog.Logger) {
 		if !change {
 			continue
 		}
-		to, cpus := normal, half
+		to := normal
 		if k.raised {
-			to, cpus = raised, all
+			to = raised
 		}
-		runtime.GOMAXPROCS(cpus)
+		settle(func() { cpus.starved = k.raised })
 		if !raise {
 			continue
 		}
-		log.Debug("scheduling priority", "nice", to, "cpus", cpus)
+		log.Debug("scheduling priority", "nice", to)
 		if err := setAll(to); err != nil {
 			log.Error("scheduling priority not changed", "nice", to, "err", err)
 			return

@@ -1,6 +1,8 @@
 package priority
 
 import (
+	"os"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -39,6 +41,33 @@ func TestPriorityStaysLongerIfStarvedAgainAtOnce(t *testing.T) {
 	if k.pause != minRaise {
 		t.Errorf("after a long rest it stays %v", k.pause)
 	}
+}
+
+func TestAllCPUsWhileBusyOrStarved(t *testing.T) {
+	if os.Getenv("GOMAXPROCS") != "" {
+		t.Skip("GOMAXPROCS is set")
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	Half()
+	defer func() { cpus.few = 0 }()
+	on := func(want int, when string) {
+		t.Helper()
+		if got := runtime.GOMAXPROCS(0); got != want {
+			t.Errorf("%s: on %d CPUs, want %d", when, got, want)
+		}
+	}
+	on(2, "by itself")
+	one, two := Busy(), Busy()
+	on(4, "busy")
+	one()
+	on(4, "still busy")
+	two()
+	on(2, "no longer")
+	settle(func() { cpus.starved = true })
+	Busy()()
+	on(4, "starved")
+	settle(func() { cpus.starved = false })
+	on(2, "at the end")
 }
 
 func TestThreadsHaveRun(t *testing.T) {
