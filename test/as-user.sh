@@ -58,8 +58,8 @@ daemon() {
   [ "$ok" = yes ] || { echo "$0: $ok" >&2; exit 1; }
 }
 caps=-all,+net_admin,+net_broadcast,+sys_admin,+sys_nice
-daemon 0000000000201803 $as_user unshare -rn
-daemon 0000000000201800 unshare -n setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set $caps --inh-caps $caps --ambient-caps $caps
+daemon 0000000000a01803 $as_user unshare -rn
+daemon 0000000000a01800 unshare -n setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set $caps --inh-caps $caps --ambient-caps $caps
 
 for t in */*.test */*/*.test; do
   echo "as an ordinary user: $t"
