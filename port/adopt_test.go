@@ -284,7 +284,7 @@ func TestEthtoolSeesNoDifference(t *testing.T) {
 	nettest.Need(t)
 	ethtool, err := exec.LookPath("ethtool")
 	if err != nil {
-		t.Skip("ethtool is not there")
+		nettest.Lack(t, "ethtool is not there")
 	}
 	foreign(t, "tool0", unix.IFF_NO_PI)
 	show := func() string {

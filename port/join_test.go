@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/vswitchd/vswitchd/frame"
+	"github.com/vswitchd/vswitchd/internal/nettest"
 )
 
 // flow makes the datagrams of one UDP flow as a station with checksum offload
@@ -243,7 +244,7 @@ func TestLongestRunThatIsJoined(t *testing.T) {
 func TestJoinedDatagramsArriveAtASocket(t *testing.T) {
 	tap := open(t, TAPConfig{Ifname: "join0", Up: true, MAC: &otherMAC, IP: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}})
 	if tap.Offloads()&frame.OffloadUSO == 0 {
-		t.Skip("the kernel has no USO")
+		nettest.Lack(t, "the kernel has no USO")
 	}
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

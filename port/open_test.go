@@ -321,7 +321,7 @@ func newIPv6Namespace(t *testing.T) (*netns.NS, error) {
 	t.Helper()
 	nettest.Need(t)
 	if _, err := os.Stat("/proc/sys/net/ipv6"); err != nil {
-		t.Skip("the kernel has no IPv6")
+		nettest.Lack(t, "the kernel has no IPv6")
 	}
 	ns, err := netns.New()
 	if err == nil {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/vswitchd/vswitchd/frame"
+	"github.com/vswitchd/vswitchd/internal/nettest"
 )
 
 // withAndWithoutRings runs a test with the pool as it is, and with none in it.
@@ -19,7 +20,7 @@ func withAndWithoutRings(t *testing.T, f func(t *testing.T)) {
 	t.Run("rings", func(t *testing.T) {
 		r := takeRing()
 		if r == nil {
-			t.Skip("the kernel has no io_uring for this process")
+			nettest.Lack(t, "the kernel has no io_uring for this process")
 		}
 		giveRing(r)
 		f(t)
@@ -144,7 +145,7 @@ func TestBurstIsReceivedInOrder(t *testing.T) {
 func TestRingThatIsRefusedFailsEachOperation(t *testing.T) {
 	r, err := newRing()
 	if err != nil {
-		t.Skip("the kernel has no io_uring for this process")
+		nettest.Lack(t, "the kernel has no io_uring for this process")
 	}
 	defer r.close()
 	fd := r.fd

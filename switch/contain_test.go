@@ -12,6 +12,7 @@ import (
 
 	"github.com/vswitchd/vswitchd/config"
 	"github.com/vswitchd/vswitchd/frame"
+	"github.com/vswitchd/vswitchd/internal/nettest"
 	"github.com/vswitchd/vswitchd/port"
 	"github.com/vswitchd/vswitchd/port/porttest"
 )
@@ -34,7 +35,7 @@ func (h host) filters(t *testing.T, n int) {
 			})
 		}
 		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
-			t.Skip("the kernel has no ingress qdisc or no u32 filters")
+			nettest.Lack(t, "the kernel has no ingress qdisc or no u32 filters")
 		}
 		if err != nil {
 			return fmt.Errorf("load filters: %w", err)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/vswitchd/vswitchd/config"
 	"github.com/vswitchd/vswitchd/control"
+	"github.com/vswitchd/vswitchd/internal/nettest"
 )
 
 // keptMask has the capabilities that docs/operations.md lists.
@@ -173,7 +174,7 @@ func testConfinedDaemonWritesWhereItMayOnly(t *testing.T) {
 	b := newBench(t, "vlan_aware: true\n")
 	d := b.start()
 	if !strings.Contains(d.log.String(), `landlock="ABI`) {
-		t.Skip("this kernel has no Landlock")
+		nettest.Lack(t, "this kernel has no Landlock")
 	}
 	dir := unlisted(t)
 	code, out := b.run("vswitchctl", "--socket", b.socket(), "port", "add", "vm1", "--kind", "stream", "--listen", dir+"/vm1.sock", "--access", "10")

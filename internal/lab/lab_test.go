@@ -34,7 +34,7 @@ func newPair(t *testing.T) (a, b *Host) {
 		})
 	})
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		t.Skip("kernel without veth")
+		nettest.Lack(t, "the kernel has no veth")
 	}
 	if err != nil {
 		t.Fatal(err)

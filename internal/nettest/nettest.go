@@ -46,10 +46,17 @@ func Need(t testing.TB) {
 	if missing == errNoMain {
 		t.Fatal(missing)
 	}
+	Lack(t, missing.Error())
+}
+
+// Lack skips the test for want of something that a machine may lack, and says what
+// that is. With VSWITCH_REQUIRE_NETNS=1 in the environment it fails instead.
+func Lack(t testing.TB, what string) {
+	t.Helper()
 	if os.Getenv("VSWITCH_REQUIRE_NETNS") == "1" {
-		t.Fatalf("VSWITCH_REQUIRE_NETNS=1, but: %v", missing)
+		t.Fatalf("VSWITCH_REQUIRE_NETNS=1, but: %s", what)
 	}
-	t.Skip(missing)
+	t.Skip(what)
 }
 
 // New makes a network namespace that lasts as long as the test, with IPv6 off:

@@ -48,7 +48,7 @@ func TestNewTurnsIPv6Off(t *testing.T) {
 	err := ns.Do(func() error {
 		b, err := os.ReadFile("/proc/sys/net/ipv6/conf/default/disable_ipv6")
 		if errors.Is(err, os.ErrNotExist) {
-			t.Skip("kernel without IPv6")
+			Lack(t, "the kernel has no IPv6")
 		}
 		if got := strings.TrimSpace(string(b)); err == nil && got != "1" {
 			t.Errorf("disable_ipv6 is %s, want 1", got)
