@@ -310,20 +310,7 @@ func TestDgramCloseEndsAllAndRemovesTheSocket(t *testing.T) {
 		l.becomes(true)
 		for f := untagged(1000); full && l.transmit(f) == frame.Keep; {
 		}
-		done := make(chan error)
-		go func() { done <- l.ReadBatch(newBatch()) }()
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-		if err := <-done; err != os.ErrClosed {
-			t.Errorf("ReadBatch: %v", err)
-		}
-		if _, err := os.Lstat(l.listen); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("the socket is still there: %v", err)
-		}
-		if err := l.Close(); err != os.ErrClosed {
-			t.Errorf("second Close: %v", err)
-		}
+		endsWithClose(t, l, l.listen)
 	}
 }
 

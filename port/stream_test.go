@@ -339,6 +339,26 @@ func TestStreamDialsAgain(t *testing.T) {
 	}
 }
 
+// endsWithClose checks that Close ends a waiting ReadBatch, and that nothing of the
+// port is left, its socket included.
+func endsWithClose(t *testing.T, p Port, socket string) {
+	t.Helper()
+	done := make(chan error)
+	go func() { done <- p.ReadBatch(newBatch()) }()
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err != os.ErrClosed {
+		t.Errorf("ReadBatch: %v", err)
+	}
+	if _, err := os.Lstat(socket); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket is still there: %v", err)
+	}
+	if err := p.Close(); err != os.ErrClosed {
+		t.Errorf("second Close: %v", err)
+	}
+}
+
 func TestStreamCloseEndsAllAndRemovesTheSocket(t *testing.T) {
 	for _, connected := range []bool{false, true} {
 		l := listening(t)
@@ -346,20 +366,7 @@ func TestStreamCloseEndsAllAndRemovesTheSocket(t *testing.T) {
 			l.connect()
 			l.becomes(true)
 		}
-		done := make(chan error)
-		go func() { done <- l.ReadBatch(newBatch()) }()
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-		if err := <-done; err != os.ErrClosed {
-			t.Errorf("ReadBatch: %v", err)
-		}
-		if _, err := os.Lstat(l.path); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("the socket is still there: %v", err)
-		}
-		if err := l.Close(); err != os.ErrClosed {
-			t.Errorf("second Close: %v", err)
-		}
+		endsWithClose(t, l, l.path)
 		if i := l.Info(); i.Ended != [NumEnds]uint64{} {
 			t.Errorf("%+v", i)
 		}
