@@ -14,6 +14,10 @@ import (
 // ringWrites is from how many copies on a ring is worth its setting up.
 const ringWrites = 8
 
+// minRun is from how many datagrams on a run is joined: fewer are hardly cheaper as
+// one, and would break up the burst that they are part of.
+const minRun = 4
+
 // Transmit is described at Transmitter. It writes each frame, or each run of
 // datagrams that can be joined, with one writev(2) in the caller's thread, where
 // the kernel runs the station's network stack up to the socket that takes the
@@ -28,10 +32,7 @@ func (t *TAP) Transmit(out []Out) {
 		}
 	}
 	for len(out) > 0 {
-		n := 1
-		if join {
-			n = joinable(out)
-		}
+		n := runOf(out, join)
 		if n == 1 {
 			out[0].Reason = t.write(&out[0])
 		} else {
@@ -51,10 +52,7 @@ func (t *TAP) transmitBurst(r *ring, out []Out, join bool) {
 		})
 	}
 	for done < len(out) {
-		n := 1
-		if join {
-			n = joinable(out[done:])
-		}
+		n := runOf(out[done:], join)
 		if n > 1 || r.n == ringSize {
 			flush()
 		}
@@ -67,6 +65,16 @@ func (t *TAP) transmitBurst(r *ring, out []Out, join bool) {
 		done++
 	}
 	flush()
+}
+
+// runOf returns how many of the first copies are written as one.
+func runOf(out []Out, join bool) int {
+	if join {
+		if n := joinable(out); n >= minRun {
+			return n
+		}
+	}
+	return 1
 }
 
 // writeRun writes a run of datagrams as one.
