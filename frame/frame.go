@@ -73,9 +73,9 @@ func (f *Frame) WireLen() int {
 }
 
 // BatchSize is how many frames a worker receives before it flushes what it
-// has to send. Larger gains nothing measurable on a TAP, which hands over one
-// frame a read; smaller pays the per-batch work more often.
-const BatchSize = 32
+// has to send: of small ones; long ones fill a batch sooner. Half of it passes on a
+// seventh less of them, twice as much not more.
+const BatchSize = 64
 
 // SlotLen is the room in a batch for one frame with a virtio_net_hdr of up to
 // 24 bytes in front, rounded up to whole pages so that frames of ordinary size

@@ -17,6 +17,10 @@ const (
 
 	// burstBytes is the most that a full batch of small frames holds.
 	burstBytes = frame.BatchSize * 512
+
+	// batchBytes is from where on a batch is full, however few frames: what is not
+	// passed on soon leaves the cache, and the other ports wait for it.
+	batchBytes = 512 << 10
 )
 
 // ReadBatch is described at Receiver. A read that fails, or that brings less
@@ -60,14 +64,19 @@ func (t *TAP) readAll(fd uintptr) bool {
 	if t.burst && t.readBurst(fd) {
 		return true
 	}
-	for b.N < frame.BatchSize {
+	for read := uintptr(0); b.N < frame.BatchSize && read < batchBytes; {
 		slot := b.Slot(b.N)
 		n, _, errno := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&slot[0])), uintptr(len(slot)))
 		switch {
 		case errno == unix.EINTR:
 			continue
+		case errno == unix.EAGAIN && b.N > 0:
+			t.took(fd, b)
+			return true
+		case errno == unix.EAGAIN && t.spin(fd):
+			continue
 		case errno == unix.EAGAIN:
-			return b.N > 0
+			return false
 		case errno != 0 || n < frame.VnetHdrLen:
 			t.rxErr = errno
 			if errno != unix.EBADFD {
@@ -76,8 +85,10 @@ func (t *TAP) readAll(fd uintptr) bool {
 			return true
 		}
 		b.Take(b.N, int(n))
+		read += n
 	}
 	t.burst = isBurst(b)
+	t.took(fd, b)
 	return true
 }
 

@@ -45,6 +45,7 @@ type TAP struct {
 	batch *frame.Batch          // being filled
 	rxErr syscall.Errno         // of the last fill
 	burst bool                  // the last fill was full of small frames
+	spinning
 
 	offloads      atomic.Uint32 // frame.Offloads
 	coalesce      atomic.Bool
@@ -103,7 +104,7 @@ func newTAP(fd int) (*TAP, error) {
 }
 
 func wrap(fd int) (*TAP, error) {
-	t := &TAP{fd: fd, file: os.NewFile(uintptr(fd), tunDevice), done: make(chan struct{})}
+	t := &TAP{fd: fd, file: os.NewFile(uintptr(fd), tunDevice), done: make(chan struct{}), spinning: spinning{with: &awake}}
 	t.fill = t.readAll
 	var err error
 	if t.conn, err = t.file.SyscallConn(); err == nil {
