@@ -29,7 +29,7 @@ const (
 // awakeTAPs are those that have brought frames lately. One worker at a time spins,
 // for all of them.
 type awakeTAPs struct {
-	fds     [8]atomic.Int32 // descriptor + 1; 0 is none
+	fds     [4]atomic.Int32 // descriptor + 1; 0 is none
 	crowded atomic.Bool     // there was no room for another
 	spinner atomic.Bool     // there is one
 }
