@@ -5,7 +5,8 @@
 // then fair shares of the CPU are not fair to those who wait for their frames.
 // High priority at all times would preempt the senders in the middle of their
 // bursts, which costs more than it gains: so only while its threads wait for a CPU
-// much longer than they run, the process has all CPUs and the highest priority.
+// much longer than they run, or many goroutines for a thread, the process has all CPUs
+// and the highest priority.
 package priority
 
 import (
@@ -14,6 +15,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"runtime/metrics"
 	"strconv"
 	"sync"
 	"time"
@@ -29,6 +31,9 @@ const (
 	busy = period / 10
 	// starved is how many times longer the threads wait than they run.
 	starved = 2
+	// queued is how many goroutines wait for each one that may run in a process that
+	// starves. Of the workers of two ports it is one or two.
+	queued = 4
 
 	raised  = -20         // setpriority(2)
 	ceiling = 20 - raised // of RLIMIT_NICE, getrlimit(2)
@@ -153,7 +158,7 @@ func Keep(ctx context.Context, raise bool, log *slog.Logger) {
 			continue
 		}
 		r, w := threads()
-		change := k.look(r-run, w-wait)
+		change := k.look(r-run, w-wait, queue())
 		run, wait = r, w
 		if !change {
 			continue
@@ -184,9 +189,10 @@ type keeper struct {
 // newKeeper begins as after a long rest.
 func newKeeper() keeper { return keeper{pause: minRaise, since: maxRaise} }
 
-// look takes how long the threads have run and waited since the last look, and
-// reports whether the priority is to be changed to what raised says now.
-func (k *keeper) look(run, wait time.Duration) (change bool) {
+// look takes how long the threads have run and waited since the last look, and how
+// many goroutines wait for each one that may run. It reports whether the priority is
+// to be changed to what raised says now.
+func (k *keeper) look(run, wait time.Duration, queue int) (change bool) {
 	k.since += period
 	if k.raised {
 		if k.since < k.pause {
@@ -195,7 +201,7 @@ func (k *keeper) look(run, wait time.Duration) (change bool) {
 		k.raised, k.since = false, 0
 		return true
 	}
-	if wait <= starved*run {
+	if wait <= starved*run && queue < queued {
 		if k.since > k.pause {
 			k.pause = minRaise
 		}
@@ -232,6 +238,16 @@ func threads() (run, wait time.Duration) {
 		}
 	})
 	return run, wait
+}
+
+// queue returns how many goroutines are ready to run for each that can.
+func queue() int {
+	ready := []metrics.Sample{{Name: "/sched/goroutines/runnable:goroutines"}}
+	metrics.Read(ready)
+	if ready[0].Value.Kind() != metrics.KindUint64 {
+		return 0
+	}
+	return int(ready[0].Value.Uint64()) / runtime.GOMAXPROCS(0)
 }
 
 func setAll(nice int) (err error) {

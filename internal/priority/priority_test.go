@@ -3,20 +3,22 @@ package priority
 import (
 	"os"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
 func TestPriorityIsRaisedWhileStarved(t *testing.T) {
 	k := newKeeper()
-	if k.look(50*time.Millisecond, 90*time.Millisecond) || k.raised {
+	if k.look(50*time.Millisecond, 90*time.Millisecond, 0) || k.raised {
 		t.Fatal("raised without need")
 	}
-	if !k.look(10*time.Millisecond, 90*time.Millisecond) || !k.raised {
+	if !k.look(10*time.Millisecond, 90*time.Millisecond, 0) || !k.raised {
 		t.Fatal("not raised although starved")
 	}
 	n := 1
-	for !k.look(90*time.Millisecond, 0) {
+	for !k.look(90*time.Millisecond, 0, 0) {
 		n++
 	}
 	if k.raised || time.Duration(n)*period != minRaise {
@@ -24,19 +26,48 @@ func TestPriorityIsRaisedWhileStarved(t *testing.T) {
 	}
 }
 
+func TestGoroutinesThatQueueAreStarvedToo(t *testing.T) {
+	k := newKeeper()
+	if k.look(100, 10, queued-1) || !k.look(100, 10, queued) {
+		t.Error("not raised from the length of the queue on")
+	}
+}
+
+func TestQueueIsOfThoseThatCouldRun(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var started sync.WaitGroup
+	var end atomic.Bool
+	defer end.Store(true)
+	for range queued + 1 {
+		started.Add(1)
+		go func() {
+			for started.Done(); !end.Load(); {
+			}
+		}()
+	}
+	started.Wait()
+	if n := queue(); n < queued {
+		t.Errorf("%d of %d goroutines are in the queue", n, queued+1)
+	}
+	runtime.GOMAXPROCS(2)
+	if n := queue(); n >= queued {
+		t.Errorf("%d in the queue for each of two", n)
+	}
+}
+
 func TestPriorityStaysLongerIfStarvedAgainAtOnce(t *testing.T) {
 	k := newKeeper()
 	for want := minRaise; want <= maxRaise; want *= 2 {
-		for !k.look(1, 100) {
+		for !k.look(1, 100, 0) {
 		}
 		if k.pause != want {
 			t.Fatalf("stays %v, want %v", k.pause, want)
 		}
-		for !k.look(100, 0) {
+		for !k.look(100, 0, 0) {
 		}
 	}
 	for range 2 * maxRaise / period {
-		k.look(100, 0)
+		k.look(100, 0, 0)
 	}
 	if k.pause != minRaise {
 		t.Errorf("after a long rest it stays %v", k.pause)
