@@ -27,7 +27,7 @@ const (
 	dearByte = time.Nanosecond
 
 	// share bounds a contained port to one in so many parts of one CPU.
-	share = 10
+	share = 40
 	// slice is for how much CPU time a contained port may be ahead of that: as long
 	// as that others may have to wait, where there is one CPU for all.
 	slice = 100 * time.Microsecond
