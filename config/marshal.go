@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -57,28 +56,25 @@ func writeField(b *bytes.Buffer, field reflect.Value, indent string) error {
 		return nil
 	}
 	raw, err := json.Marshal(field.Interface())
+	if err == nil {
+		raw, err = flow(raw)
+	}
 	if err != nil {
 		return err
 	}
-	var value any
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	if err := dec.Decode(&value); err != nil {
-		return err
-	}
-	fmt.Fprintf(b, " %s\n", flow(value))
+	fmt.Fprintf(b, " %s\n", raw)
 	return nil
 }
 
 // scalar writes a text, number or truth that has no form of its own in JSON: most
 // of what there is, so that the way by JSON would be the better part of a change.
-func scalar(field reflect.Value) (text string, ok bool) {
+func scalar(field reflect.Value) (written string, ok bool) {
 	if field.Kind() == reflect.Pointer {
 		field = field.Elem()
 	}
 	switch field.Kind() {
 	case reflect.String:
-		return flow(field.String()), true
+		return text(field.String()), true
 	case reflect.Bool:
 		return strconv.FormatBool(field.Bool()), true
 	case reflect.Int:
@@ -91,33 +87,58 @@ func scalar(field reflect.Value) (text string, ok bool) {
 	return "", false
 }
 
-// flow writes a scalar or a list in one line.
-func flow(value any) string {
-	switch v := value.(type) {
-	case []any:
-		list := make([]string, len(v))
-		for i, e := range v {
-			list[i] = flow(e)
+// flow writes a scalar or a list, given in JSON, in one line.
+func flow(raw []byte) ([]byte, error) {
+	switch raw[0] {
+	case '[':
+		var list []json.RawMessage
+		if err := json.Unmarshal(raw, &list); err != nil {
+			return nil, err
 		}
-		return "[" + strings.Join(list, ", ") + "]"
-	case string:
-		if isPlain(v) {
-			return v
+		var b bytes.Buffer
+		for i, e := range list {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			item, err := flow(e)
+			if err != nil {
+				return nil, err
+			}
+			b.Write(item)
 		}
-		return string(jsonText(v))
+		return fmt.Appendf(nil, "[%s]", b.Bytes()), nil
+	case '"':
+		var s string
+		err := json.Unmarshal(raw, &s)
+		return []byte(text(s)), err
 	}
-	return fmt.Sprint(value)
+	return raw, nil
 }
 
-var plainText = regexp.MustCompile(`^[A-Za-z0-9/][A-Za-z0-9/._-]*$`)
+func text(s string) string {
+	if isPlain(s) {
+		return s
+	}
+	return string(jsonText(s))
+}
 
 // isPlain reports whether any reader of YAML takes the bare text for a text.
 func isPlain(s string) bool {
 	switch strings.ToLower(s) { // Some version of YAML takes these for something else.
-	case "true", "false", "yes", "no", "on", "off", "y", "n", "null", "nan", "inf":
+	case "", "true", "false", "yes", "no", "on", "off", "y", "n", "null", "nan", "inf", "infinity":
 		return false
+	}
+	for i, c := range []byte(s) {
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		digit := '0' <= c && c <= '9'
+		if !letter && !digit && c != '/' && (i == 0 || c != '.' && c != '_' && c != '-') {
+			return false
+		}
+	}
+	if s[0] > '9' || s[0] == '/' {
+		return true
 	}
 	_, notFloat := strconv.ParseFloat(s, 64)
 	_, notInt := strconv.ParseInt(s, 0, 64)
-	return plainText.MatchString(s) && notFloat != nil && notInt != nil
+	return notFloat != nil && notInt != nil
 }
