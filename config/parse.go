@@ -48,43 +48,42 @@ func Read(path string) ([]byte, error) {
 // Parse reads a configuration in YAML strictly and validates it. The error
 // has a line for each problem with name, line and column, and the line of the
 // file below it.
-func Parse(name string, data []byte) (c *Config, err error) {
+func Parse(name string, data []byte) (*Config, error) {
+	return parseAs(name, data, (*Config).Validate)
+}
+
+// parseAs is Parse for a type of file. The error of validate is Problems.
+func parseAs[T any](name string, data []byte, validate func(*T) error) (file *T, err error) {
 	if len(data) > MaxFile {
 		return nil, fmt.Errorf("%s: the file is larger than %d bytes, the most that a configuration can have", name, MaxFile)
 	}
 	// What the YAML library makes of hostile input is not in our hands.
 	defer func() {
 		if r := recover(); r != nil {
-			c, err = nil, fmt.Errorf("%s: the YAML reader broke down on this file (%v); look for odd punctuation in it", name, r)
+			file, err = nil, fmt.Errorf("%s: the YAML reader broke down on this file (%v); look for odd punctuation in it", name, r)
 		}
 	}()
 
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	r := reader{at: map[string]position{"": {1, 1}}}
-	c = r.read(data)
+	file = new(T)
+	if tree := r.tree(data); tree != nil {
+		r.value(tree, "", reflect.ValueOf(file).Elem())
+	}
 	if len(r.problems) == 0 {
-		errors.As(c.Validate(), &r.problems)
+		errors.As(validate(file), &r.problems)
 	}
 	if len(r.problems) > 0 {
 		return nil, r.report(name, data)
 	}
-	return c, nil
+	return file, nil
 }
 
-// reader turns the tree of a YAML file into a Config and remembers where in
-// the file each value stands.
+// reader turns the tree of a YAML file into the type that has its keys, and
+// remembers where in the file each value stands.
 type reader struct {
 	problems Problems
 	at       map[string]position
-}
-
-// read returns a Config that is complete if there are no problems.
-func (r *reader) read(data []byte) *Config {
-	c := new(Config)
-	if tree := r.tree(data); tree != nil {
-		r.value(tree, "", reflect.ValueOf(c).Elem())
-	}
-	return c
 }
 
 // tree returns the file's one document, or nil if it is empty or has problems.
@@ -161,8 +160,7 @@ func (r *reader) pair(pair *ast.MappingValueNode, path string, into reflect.Valu
 	if path != "" {
 		child = path + "." + child
 	}
-	i := indexOf(into.Type(), key.Value)
-	if i < 0 {
+	if indexOf(into.Type(), key.Value) < 0 {
 		r.at[child] = positionOf(key)
 		r.problems = append(r.problems, unknownKey(into.Type(), child, key.Value))
 		return
@@ -171,7 +169,7 @@ func (r *reader) pair(pair *ast.MappingValueNode, path string, into reflect.Valu
 	if _, null := pair.Value.(*ast.NullNode); null {
 		r.at[child] = positionOf(key)
 	}
-	r.value(pair.Value, child, into.Field(i))
+	r.value(pair.Value, child, fieldOf(into, key.Value))
 }
 
 func (r *reader) mappings(n ast.Node, path string, into reflect.Value) {

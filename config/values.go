@@ -135,6 +135,10 @@ var keysOf = map[reflect.Type][]string{
 	reflect.TypeFor[Match]():      jsonKeys(reflect.TypeFor[Match]()),
 
 	reflect.TypeFor[StaticEntry](): jsonKeys(reflect.TypeFor[StaticEntry]()),
+
+	reflect.TypeFor[Lab]():    jsonKeys(reflect.TypeFor[Lab]()),
+	reflect.TypeFor[Host]():   hostKeys(),
+	reflect.TypeFor[Impair](): jsonKeys(reflect.TypeFor[Impair]()),
 }
 
 // isMappings reports whether a field of the type is a list of mappings.
