@@ -30,7 +30,7 @@ func DefaultSocket() string {
 	if dir := os.Getenv("RUNTIME_DIRECTORY"); filepath.IsAbs(dir) { // systemd.exec(5)
 		return filepath.Join(dir, socketName)
 	}
-	if uid() == 0 {
+	if UID() == 0 {
 		return RootSocket
 	}
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
@@ -40,11 +40,11 @@ func DefaultSocket() string {
 }
 
 func ownTempDir() string {
-	return filepath.Join(os.TempDir(), "vswitchd-"+strconv.Itoa(uid()))
+	return filepath.Join(os.TempDir(), "vswitchd-"+strconv.Itoa(UID()))
 }
 
-// uid is the user's outside of the user namespace that the process is in.
-func uid() int {
+// UID is the user's outside of the user namespace that the process is in.
+func UID() int {
 	text, err := os.ReadFile("/proc/self/uid_map")
 	if err != nil {
 		return os.Geteuid() // A kernel without user namespaces has no such file.

@@ -176,9 +176,9 @@ func TestListenExplainsBadPathsAndGroups(t *testing.T) {
 }
 
 func TestDefaultSocketIsTheUsersOwn(t *testing.T) {
-	tmp := filepath.Join(os.TempDir(), "vswitchd-"+strconv.Itoa(uid()), "vswitchd.sock")
+	tmp := filepath.Join(os.TempDir(), "vswitchd-"+strconv.Itoa(UID()), "vswitchd.sock")
 	for dir, want := range map[string]string{"/run/user/5": "/run/user/5/vswitchd.sock", "": tmp, "relative": tmp} {
-		if uid() == 0 {
+		if UID() == 0 {
 			want = "/run/vswitchd/vswitchd.sock"
 		}
 		t.Setenv("XDG_RUNTIME_DIR", dir)

@@ -28,6 +28,18 @@ as_user="setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/ VSWITCH_R
 cd "$2"
 $as_user ./vswitchctl demo
 
+lab="$as_user XDG_RUNTIME_DIR= ./vswitchctl lab"
+printf 'switch: {vlan_aware: false}\nhosts:\n- {name: web, ip: [10.0.0.1/24]}\n- {name: far, impair: {loss: 1%%}}\n' >lab.yaml
+$lab up lab.yaml &
+tries=0
+until $lab show 2>/dev/null; do
+  [ $((tries += 1)) -lt 300 ] || exit 1
+  sleep 0.1
+done
+$lab exec web sh -c 'ip -br address show eth0 && ./vswitchctl port list'
+$lab down
+wait $!
+
 # daemon MASK COMMAND... has COMMAND start a daemon beside a process in another
 # network namespace, and expects it to keep the capabilities of MASK and to move a
 # link to that process.

@@ -171,6 +171,7 @@ func TestEveryConfigurationKeyIsDocumented(t *testing.T) {
 	}
 	check("| key | default | meaning |", reflect.TypeFor[config.Config](), "")
 	check("| key of a port | default | meaning |", reflect.TypeFor[config.Port](), "")
+	check("| key of `impair` | default | meaning |", reflect.TypeFor[config.Impair](), "")
 }
 
 func TestREADMEIsShort(t *testing.T) {

@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,9 +14,11 @@ import (
 	"github.com/vswitchd/vswitchd/frame"
 	"github.com/vswitchd/vswitchd/internal/explain"
 	"github.com/vswitchd/vswitchd/internal/lab"
-	"github.com/vswitchd/vswitchd/internal/netns"
 	vswitch "github.com/vswitchd/vswitchd/switch"
 )
+
+//go:embed demo.yaml
+var demoFile string
 
 const picture = `
      VLAN 10                                    VLAN 20
@@ -35,20 +37,10 @@ func newDemo() *cobra.Command {
 		Long: "Show hosts in namespaces talking through a switch. It needs no daemon and leaves\n" +
 			"nothing behind. Anybody may run it who can open /dev/net/tun and make namespaces.",
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := netns.Check(); err != nil {
-				return fmt.Errorf("the demo cannot run here: %w", err)
-			}
-			inside, exit, err := netns.Isolate()
-			switch {
-			case err != nil:
-				return err
-			case !inside && exit != 0:
-				return exited(exit)
-			case !inside:
-				return nil
-			}
-			out := &written{to: c.OutOrStdout()}
-			return errors.Join(demo(c.Context(), out), out.err)
+			return isolated(func() error {
+				out := &written{to: c.OutOrStdout()}
+				return errors.Join(demo(c.Context(), out), out.err)
+			})
 		},
 	}
 	return takes(c, 0, 0)
@@ -76,27 +68,16 @@ func (w *written) Write(p []byte) (int, error) {
 // demo runs in a namespace of its own, which ends with the process and takes
 // hosts, links and switch along, however that happens.
 func demo(ctx context.Context, out io.Writer) (err error) {
-	aware := true
-	s, err := vswitch.New(&config.Config{VLANAware: &aware}, vswitch.Options{})
+	c, err := config.ParseLab("demo.yaml", []byte(demoFile))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
 	fmt.Fprint(out, picture)
-	hosts := map[string]*lab.Host{}
-	for i, h := range []struct {
-		name string
-		vlan frame.VID
-	}{{"web", 10}, {"db", 10}, {"cam", 20}, {"nvr", 20}} {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		host, err := addHost(s, h.name, netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}), h.vlan)
-		if err != nil {
-			return err
-		}
-		hosts[h.name] = host
+	l, err := lab.Up(ctx, c, "")
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, l.Close()) }()
 	var failed error
 	for _, p := range []struct {
 		from, to string
@@ -105,31 +86,20 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		failed = errors.Join(failed, ping(out, hosts[p.from], hosts[p.to], p.across))
+		failed = errors.Join(failed, ping(out, l.Host(p.from), l.Host(p.to), p.across))
 	}
-	failed = errors.Join(failed, hop(ctx, out, s, hosts["web"]))
+	failed = errors.Join(failed, hop(ctx, out, l.Switch, l.Host("web")))
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err := summary(out, s); err != nil {
+	if err := summary(out, l.Switch); err != nil {
 		return err
 	}
 	if failed != nil {
 		return failed
 	}
-	fmt.Fprintln(out, "\nAll as it should be; nothing is left behind. To keep a switch running, see README.md.")
+	fmt.Fprintln(out, "\nAll as it should be; nothing is left behind. To make hosts of your own, see:\nvswitchctl lab up --help. To keep a switch running, see README.md.")
 	return nil
-}
-
-func addHost(s *vswitch.Switch, name string, addr netip.Addr, vlan frame.VID) (*lab.Host, error) {
-	ns, err := netns.New()
-	if err != nil {
-		return nil, err
-	}
-	h := &lab.Host{Name: name, NS: ns, Interface: "eth0", Addr: netip.PrefixFrom(addr, 24)}
-	return h, s.Add(config.Port{
-		Name: name, Netns: ns.Path(), Ifname: h.Interface, IP: []netip.Prefix{h.Addr}, Access: vlan,
-	})
 }
 
 // ping says what came of it, and returns an error if that is not what across

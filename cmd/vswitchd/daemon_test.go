@@ -55,6 +55,9 @@ func TestPrograms(t *testing.T) {
 	t.Run("DemoShowsWhatItPromises", testDemoShowsWhatItPromises)
 	t.Run("DemoEndsWhenItIsTold", testDemoEndsWhenItIsTold)
 	t.Run("DemoNobodyCanReadFails", testDemoNobodyCanReadFails)
+	t.Run("LabRunsCommandsOnItsHosts", testLabRunsCommandsOnItsHosts)
+	t.Run("KilledLabDoesNotStopTheNext", testKilledLabDoesNotStopTheNext)
+	t.Run("LabThatCannotBeSaysWhy", testLabThatCannotBeSaysWhy)
 }
 
 const twoPorts = `vlan_aware: true

@@ -13,11 +13,16 @@ import (
 	"testing"
 )
 
-// demo is vswitchctl demo as a user starts it, who is in no namespace of the
-// test's: it makes its own.
 func demo(t *testing.T) *exec.Cmd {
 	t.Helper()
-	c := exec.CommandContext(t.Context(), filepath.Join(programs, "vswitchctl"), "demo")
+	return outside(t, "demo")
+}
+
+// outside is vswitchctl as a user starts it, who is in no namespace of the
+// test's: it makes its own.
+func outside(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), filepath.Join(programs, "vswitchctl"), args...)
 	c.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "VSWITCH_ISOLATED_FROM=") })
 	return c
 }

@@ -1,5 +1,3 @@
-// Package lab makes hosts to try the switch with: network namespaces that send
-// and answer with the kernel's own IPv4.
 package lab
 
 import (
@@ -17,8 +15,9 @@ import (
 	"github.com/vswitchd/vswitchd/internal/netns"
 )
 
-// Host is one station of the switch: a namespace with one interface, which the
-// switch puts there together with its address. All fields must be set.
+// Host is one station of the switch: a namespace with one interface, which is put
+// there together with its address, and which sends and answers with the kernel's
+// own IPv4. Ping needs all of the fields.
 type Host struct {
 	Name      string
 	NS        *netns.NS
