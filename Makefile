@@ -16,7 +16,7 @@ ACCEPT  ?= ../shared/accept
 VM_KERNEL ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vswitchd/linux
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test vm check race soak fuzz bench benchcmp perf lint install deb accept clean go
+.PHONY: help build demo test vm netstack check race soak fuzz bench benchcmp perf lint install deb accept clean go
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ test: go ## all tests that need Go and nothing else
 vm: go ## virtual machines talk through a switch (needs qemu-system-x86; gets Debian's kernel once, into VM_KERNEL)
 	test/vm/kernel.sh $(VM_KERNEL)
 	VSWITCH_REQUIRE_VM=1 VSWITCH_VM_KERNEL=$(abspath $(VM_KERNEL)) $(GO) test -count=1 ./test/vm
+
+netstack: go ## gVisor's TCP/IP stack talks to the kernel's through a switch (gets gVisor)
+	$(GO) test -C test/netstack -count=1 -v ./...
 
 race: go ## the tests under the race detector, and race-built binaries into bin/race (needs a C compiler)
 	$(GO) test -race ./...
