@@ -78,6 +78,27 @@ func TestJourneyTableNamesFunctionsThatExist(t *testing.T) {
 	}
 }
 
+// Each row says what was run, of which version, by a test that exists, or that
+// nothing was.
+func TestAttachTableNamesTestsThatExist(t *testing.T) {
+	table := rows(read(t, "docs/attach.md"), "| kind | consumer | how it attaches | offload | run with |")
+	if len(table) < 4 {
+		t.Fatalf("the table has %d rows", len(table))
+	}
+	for _, row := range table {
+		ran := row[len(row)-1]
+		tests := regexp.MustCompile(`(\S+_test\.go)(?: (Test\w+))?`).FindAllStringSubmatch(ran, -1)
+		if len(tests) == 0 && !strings.Contains(ran, "not run here") {
+			t.Errorf("%s: %q names no test, and does not say: not run here", row[0], ran)
+		}
+		for _, m := range tests {
+			if !strings.Contains(read(t, m[1]), "func "+m[2]) {
+				t.Errorf("%s: %s has no %s", row[0], m[1], m[2])
+			}
+		}
+	}
+}
+
 // generated compares the table under header with the lines that the code
 // gives, or with -update replaces it.
 func generated(t *testing.T, header string, want []string) {

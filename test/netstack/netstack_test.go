@@ -137,7 +137,7 @@ func echo(t *testing.T, kernel *lab.Host, foreign *stack.Stack) {
 	}()
 	c := dial(t, kernel, "udp4", udpPort)
 	got := make([]byte, 1<<16)
-	for n := 1; n <= mtu-28; n += 61 { // 28 bytes of IPv4 and UDP
+	for n := mtu - 28; n > 0; n -= 61 { // 28 bytes of IPv4 and UDP
 		sent := make([]byte, n)
 		_, _ = rand.Read(sent)
 		if _, err := c.Write(sent); err != nil {
