@@ -1,8 +1,12 @@
 package lab
 
 import (
+	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -121,6 +125,57 @@ hosts:
 	wantNoPing(t, l, "b", "c")
 	if s := l.State("").Host("c"); s.Impair.Transmit.Corrupted == 0 {
 		t.Errorf("%+v", s.Impair)
+	}
+}
+
+// A transport that repairs all that can go wrong has the last word.
+func TestTCPGetsThroughAnImpairedLink(t *testing.T) {
+	l := up(t, `
+switch: {vlan_aware: false}
+hosts:
+- {name: a, ip: [10.0.0.1/24]}
+- {name: b, ip: [10.0.0.2/24], impair: {loss: 1%, duplicate: 2%, corrupt: 1%, delay: 1ms, jitter: 1ms, seed: 7}}
+`)
+	const size = 1 << 20
+	var listener net.Listener
+	err := l.Host("b").NS.Do(func() (err error) {
+		listener, err = net.Listen("tcp4", "10.0.0.2:80")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	got := make(chan [sha256.Size]byte, 1)
+	go func() {
+		h := sha256.New()
+		if c, err := listener.Accept(); err == nil {
+			_, _ = io.Copy(h, c) // The sum tells.
+			_ = c.Close()
+		}
+		got <- [sha256.Size]byte(h.Sum(nil))
+	}()
+	var c net.Conn
+	err = l.Host("a").NS.Do(func() (err error) {
+		d := net.Dialer{Timeout: time.Minute}
+		c, err = d.Dial("tcp4", "10.0.0.2:80")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := make([]byte, size)
+	_, _ = rand.Read(sent)
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	if _, err := c.Write(sent); err != nil {
+		t.Error(err)
+	}
+	_ = c.Close()
+	if <-got != sha256.Sum256(sent) {
+		t.Error("what was received is not what was sent")
+	}
+	if s := l.State("").Host("b").Impair.Transmit; s.Lost == 0 || s.Duplicated == 0 || s.Corrupted == 0 {
+		t.Errorf("nothing went wrong: %+v", s)
 	}
 }
 
