@@ -39,7 +39,7 @@ func newLab(o *options) *cobra.Command {
 		newLabUp(&name), newLabDown(&name), newLabExec(&name), newLabShow(o, &name))
 	c.Long = "Run a switch with hosts in namespaces. It needs no daemon, and anybody may run it\n" +
 		"who can open /dev/net/tun and make namespaces."
-	c.PersistentFlags().StringVar(&name, "name", "lab", "`NAME` of the lab, of which the user can have several")
+	c.PersistentFlags().StringVar(&name, "name", defaultLab, "`NAME` of the lab, of which the user can have several")
 	// In place of the root's.
 	c.PersistentPreRunE = func(*cobra.Command, []string) error {
 		if !labName.MatchString(name) {
@@ -49,6 +49,9 @@ func newLab(o *options) *cobra.Command {
 	}
 	return c
 }
+
+// defaultLab is the name of a lab that is given none.
+const defaultLab = "default"
 
 var labName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$`)
 
@@ -148,7 +151,7 @@ const farewell = 500 * time.Millisecond
 // labError names the lab and says what can be done about it.
 func labError(name string, err error) error {
 	flag := ""
-	if name != "lab" {
+	if name != defaultLab {
 		flag = " --name " + name
 	}
 	what := fmt.Sprintf("lab %s: %v", name, err)
