@@ -144,7 +144,9 @@ type Port struct {
 	// Isolated is a split-horizon group, 1 to 255: frames do not pass between
 	// ports of one group. 0 is none; true in a file means 1.
 	Isolated Group `json:"isolated,omitempty"`
-	State    State `json:"state,omitempty"`
+	// Role says what is behind the port; empty is host.
+	Role  Role  `json:"role,omitempty"`
+	State State `json:"state,omitempty"`
 	// Limit is the most addresses learned on the port; nil is no limit of its own.
 	Limit *int `json:"limit,omitempty"`
 	// ForwardReserved adds to the switch's list for frames received here.
@@ -160,6 +162,15 @@ const (
 	FrameTypesAll      FrameTypes = "all"
 	FrameTypesTagged   FrameTypes = "tagged"   // VLAN-tagged frames only
 	FrameTypesUntagged FrameTypes = "untagged" // untagged and priority-tagged frames only
+)
+
+// Role says what is behind a port.
+type Role string
+
+// The roles.
+const (
+	RoleHost   Role = "host"   // stations of this switch
+	RoleUplink Role = "uplink" // another network, as by a NIC; no frame passes from one uplink to another
 )
 
 // State is the port state (802.1Q 8.4). Empty is forwarding.

@@ -63,6 +63,7 @@ func (p Port) Resolved() Port {
 	p.IngressFiltering = orTrue(p.IngressFiltering)
 	p.Learning = orTrue(p.Learning)
 	p.Flood, p.McastFlood, p.BcastFlood = orTrue(p.Flood), orTrue(p.McastFlood), orTrue(p.BcastFlood)
+	p.Role = cmp.Or(p.Role, RoleHost)
 	p.State = cmp.Or(p.State, StateForwarding)
 	return p
 }

@@ -87,7 +87,7 @@ func TestFullFileSetsEveryField(t *testing.T) {
 			Learning: new(false), Flood: new(false), McastFlood: new(false), BcastFlood: new(false),
 			Isolated: 1, State: StateLearning, Limit: new(0), ForwardReserved: ReservedAll,
 		}, {
-			Name: "uplink", Persistent: true, Owner: "0", Group: "kvm",
+			Name: "uplink", Role: RoleUplink, Persistent: true, Owner: "0", Group: "kvm",
 			Trunk: VIDs{{10, 10}, {20, 31}}, Native: 5,
 		}, {
 			Name: "long", PVID: 7, Tagged: VIDs{{100, 200}}, Untagged: VIDs{{7, 9}}, Isolated: 255,

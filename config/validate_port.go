@@ -201,6 +201,11 @@ func (p *Port) refuseVLANs(ps *Problems) {
 }
 
 func (p *Port) validateFlags(ps *Problems) {
+	switch p.Role {
+	case "", RoleHost, RoleUplink:
+	default:
+		ps.add("role", "is "+quote(string(p.Role)), "write host or uplink")
+	}
 	switch p.State {
 	case "", StateForwarding, StateLearning, StateDiscarding:
 	default:

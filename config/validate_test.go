@@ -42,7 +42,7 @@ func TestResolvedFillsWhatIsNotSet(t *testing.T) {
 		Name: "a", Kind: KindTAP, Ifname: "a", MTU: 1500, TxQLen: 1000, Up: new(true), Access: 10,
 		Offload: new(true), Coalesce: new(true),
 		FrameTypes: FrameTypesUntagged, IngressFiltering: new(true), Learning: new(true),
-		Flood: new(true), McastFlood: new(true), BcastFlood: new(true), State: StateForwarding,
+		Flood: new(true), McastFlood: new(true), BcastFlood: new(true), Role: RoleHost, State: StateForwarding,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -51,7 +51,7 @@ func TestResolvedFillsWhatIsNotSet(t *testing.T) {
 		Name: "a", Kind: KindTAP, Ifname: "b", MTU: 9000, TxQLen: 1, Up: new(false), Limit: new(0),
 		Offload: new(false), Coalesce: new(false),
 		FrameTypes: FrameTypesTagged, IngressFiltering: new(false), Learning: new(false),
-		Flood: new(false), McastFlood: new(false), BcastFlood: new(false), State: StateDiscarding,
+		Flood: new(false), McastFlood: new(false), BcastFlood: new(false), Role: RoleUplink, State: StateDiscarding,
 	}
 	if got := set.Resolved(); !reflect.DeepEqual(got, set) {
 		t.Errorf("got %+v, want %+v", got, set)

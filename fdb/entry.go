@@ -57,6 +57,10 @@ func (e Entry) kind() Kind {
 
 func (e Entry) tick() Tick { return Tick(e >> tickShift) }
 
+// Age is how long ago the station was last heard; it means nothing for a static
+// entry.
+func (e Entry) Age(now Tick) Tick { return now.since(e.tick()) }
+
 func (e Entry) withTick(now Tick) Entry { return e&^tickMask | Entry(now)<<tickShift }
 
 func (e Entry) generation() generation { return generation(e >> generationShift) }
@@ -82,7 +86,7 @@ type Record struct {
 func (e Entry) record(k Key, now Tick) Record {
 	r := Record{Key: k, Port: e.Port(), Kind: e.kind()}
 	if r.Kind == Dynamic {
-		r.Age = now.since(e.tick())
+		r.Age = e.Age(now)
 	}
 	return r
 }

@@ -21,11 +21,13 @@ const (
 	DropReservedVID
 	DropNoPVID
 	DropIngressFilter
+	DropLooped
 	DropBlackhole
 	DropSamePort
 	DropEgressState
 	DropEgressFilter
 	DropIsolated
+	DropUplink
 	DropFloodOff
 	DropNoMember
 
@@ -64,11 +66,13 @@ var dropTable = [NumDropReasons]struct{ name, text string }{
 	DropReservedVID:     {"reserved_vid", "The tag carries VID 4095, which is reserved."},
 	DropNoPVID:          {"no_pvid", "The frame is untagged or priority-tagged and the port has no PVID to classify it to."},
 	DropIngressFilter:   {"ingress_filter", "The ingress port is not a member of the frame's VLAN."},
+	DropLooped:          {"looped", "The frame came in by an uplink, but its source is a static entry of a port that is none, or was heard there a moment ago: the network has sent a copy back."},
 	DropBlackhole:       {"blackhole", "A blackhole entry in the FDB matches the destination."},
 	DropSamePort:        {"same_port", "The destination is behind the port that the frame came from."},
 	DropEgressState:     {"egress_state", "The destination is behind a port that does not forward: its link is down or its state is not forwarding."},
 	DropEgressFilter:    {"egress_filter", "The destination is behind a port that is not a member of the frame's VLAN."},
 	DropIsolated:        {"isolated", "Ingress and egress port are in the same isolation group."},
+	DropUplink:          {"uplink", "Ingress and egress port are uplinks, between which nothing passes."},
 	DropFloodOff:        {"flood_off", "The frame would have to be flooded and every other member port has that kind of flooding off."},
 	DropNoMember:        {"no_member", "No other forwarding port is a member of the frame's VLAN."},
 	DropInnerTag:        {"inner_tag", "Sent untagged, the frame would show an inner C-TAG to a port that carries tagged frames, and so change into that tag's VLAN."},

@@ -66,7 +66,7 @@ func decide(s *snapshot, t *fdb.Table, in *portConfig, f *frame.Frame, now fdb.T
 	v.Learn, v.Cause, v.VID = false, CauseNone, 0
 
 	v.Stage = StageIngress
-	if v.Reason = ingress(s, in, f, v); v.Reason != frame.Keep {
+	if v.Reason = ingress(s, t, in, f, now, v); v.Reason != frame.Keep {
 		return
 	}
 	v.Stage = StageLookup

@@ -11,9 +11,9 @@
 //  2. one snapshot, one tick      worker.relayBatch
 //  3. parse the MAC header        frame.Frame.Parse
 //  4. decide                      decide
-//     a. admit and classify       ingress: port state, addresses, frame type, VID, ingress filtering
+//     a. admit and classify       ingress: port state, addresses, frame type, VID, ingress filtering, source
 //     b. find the egress ports    lookup: known unicast, or flood
-//     c. filter them              egress, flood: state, member set, isolation
+//     c. filter them              egress, flood: state, member set, isolation, uplinks
 //  5. learn the source            worker.relay, after ingress filtering, so that spoofed VIDs teach nothing
 //  6. queue a copy per port       worker.send: tag action, MTU
 //  7. flush                       outbox.flush, then port.Transmitter.Transmit

@@ -45,13 +45,15 @@ func egress(s *snapshot, in *portConfig, v *Verdict) frame.DropReason {
 		return frame.DropEgressFilter
 	case in.feat&featIsolated != 0 && in.group == out.group:
 		return frame.DropIsolated
+	case in.feat&out.feat&featUplink != 0:
+		return frame.DropUplink
 	}
 	return frame.Keep
 }
 
 // flood sets v.Out to the ports that get a copy: the forwarding members of the
-// VLAN that have this kind of flooding on, without the ingress port and those
-// isolated from it.
+// VLAN that have this kind of flooding on, without the ingress port, those
+// isolated from it and, if it is an uplink, the others.
 func flood(s *snapshot, in *portConfig, v *Verdict) frame.DropReason {
 	vl := s.vlans[v.VID]
 	if vl == nil {
@@ -63,10 +65,8 @@ func flood(s *snapshot, in *portConfig, v *Verdict) frame.DropReason {
 		v.Out[i] = vl.member[i] & on[i]
 	}
 	v.Out.Remove(in.id)
-	if in.feat&featIsolated != 0 {
-		for i, w := range s.groups[in.group] {
-			v.Out[i] &^= w
-		}
+	if in.feat&featApart != 0 {
+		keepApart(s, in, &v.Out)
 	}
 	for _, w := range v.Out {
 		any |= w
@@ -75,6 +75,16 @@ func flood(s *snapshot, in *portConfig, v *Verdict) frame.DropReason {
 		return whyNone(s, in, vl)
 	}
 	return frame.Keep
+}
+
+// keepApart takes the ports out of the set that must not have a frame of in.
+func keepApart(s *snapshot, in *portConfig, out *PortSet) {
+	if in.feat&featIsolated != 0 {
+		out.RemoveAll(s.groups[in.group])
+	}
+	if in.feat&featUplink != 0 {
+		out.RemoveAll(&s.uplinks)
+	}
 }
 
 // whyNone names the reason for which no port was left to flood to.
@@ -88,11 +98,15 @@ func whyNone(s *snapshot, in *portConfig, vl *vlan) frame.DropReason {
 		return frame.DropNoMember
 	}
 	if in.feat&featIsolated != 0 {
-		for i, w := range s.groups[in.group] {
-			left[i] &^= w
-		}
+		left.RemoveAll(s.groups[in.group])
 		if left.Empty() {
 			return frame.DropIsolated
+		}
+	}
+	if in.feat&featUplink != 0 {
+		left.RemoveAll(&s.uplinks)
+		if left.Empty() {
+			return frame.DropUplink
 		}
 	}
 	return frame.DropFloodOff

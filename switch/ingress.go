@@ -2,13 +2,14 @@ package vswitch
 
 import (
 	"github.com/vswitchd/vswitchd/config"
+	"github.com/vswitchd/vswitchd/fdb"
 	"github.com/vswitchd/vswitchd/frame"
 )
 
 // ingress admits the frame, or says why not, and classifies it to a VLAN
 // (802.1Q 6.9, 8.6.1 to 8.6.3). It also settles whether the source may be
 // learned: only that of a frame that all of this let in.
-func ingress(s *snapshot, in *portConfig, f *frame.Frame, v *Verdict) frame.DropReason {
+func ingress(s *snapshot, t *fdb.Table, in *portConfig, f *frame.Frame, now fdb.Tick, v *Verdict) frame.DropReason {
 	if in.state == config.StateDiscarding {
 		return frame.DropIngressState
 	}
@@ -20,6 +21,11 @@ func ingress(s *snapshot, in *portConfig, f *frame.Frame, v *Verdict) frame.Drop
 	}
 	if s.vlanAware {
 		if why := classify(s, in, f, v); why != frame.Keep {
+			return why
+		}
+	}
+	if in.feat&featUplink != 0 {
+		if why := checkSource(s, t, f, now, v); why != frame.Keep {
 			return why
 		}
 	}
@@ -55,6 +61,24 @@ func classify(s *snapshot, in *portConfig, f *frame.Frame, v *Verdict) frame.Dro
 	v.VID, v.TCI = vid, f.TCI.WithVID(vid)
 	if in.feat&featIngressFiltering != 0 && !s.vlans[vid].has(in.id) {
 		return frame.DropIngressFilter
+	}
+	return frame.Keep
+}
+
+// loopTicks is for how long after a station was heard a frame of it from an
+// uplink is taken for a copy of its own: one to two seconds, far more than a
+// frame is under way and less than a station needs to move.
+const loopTicks = 1
+
+// checkSource drops a frame from an uplink whose source is a station on this
+// side, before it can teach the FDB that the station is out there.
+func checkSource(s *snapshot, t *fdb.Table, f *frame.Frame, now fdb.Tick, v *Verdict) frame.DropReason {
+	e, known := t.Lookup(fdb.MakeKey(v.VID, f.Src), now)
+	if !known || e.Blackhole() || s.uplinks.Has(e.Port()) {
+		return frame.Keep
+	}
+	if e.Static() || e.Age(now) <= loopTicks {
+		return frame.DropLooped
 	}
 	return frame.Keep
 }

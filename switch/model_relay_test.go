@@ -57,6 +57,9 @@ func (m *model) forward(in string, f porttest.Sent) frame.DropReason {
 			return why
 		}
 	}
+	if why := m.guard(p, in, modelKey{tag.vid, src}); why != frame.Keep {
+		return why
+	}
 	// On a port that learns, a frame to its own sender has reached it, even if
 	// the FDB had no room to say so.
 	e := m.fdb[modelKey{tag.vid, dst}]
@@ -85,9 +88,24 @@ func (m *model) forward(in string, f porttest.Sent) frame.DropReason {
 		return frame.DropEgressFilter
 	case p.config.Isolated != 0 && p.config.Isolated == out.config.Isolated:
 		return frame.DropIsolated
+	case p.uplink() && out.uplink():
+		return frame.DropUplink
 	}
 	p.stats.Relayed++
 	m.send(p, out, f, tag)
+	return frame.Keep
+}
+
+// guard looks at the source of a frame from port in.
+func (m *model) guard(p *modelPort, in string, src modelKey) frame.DropReason {
+	e := m.fdb[src]
+	if e == nil || m.expired(e) || e.kind == fdb.Blackhole {
+		return frame.Keep
+	}
+	fresh := e.kind == fdb.Static || m.now-e.heard < 2
+	if p.uplink() && fresh && !m.ports[e.port].uplink() {
+		return frame.DropLooped
+	}
 	return frame.Keep
 }
 
@@ -108,6 +126,10 @@ func (m *model) flood(in string, f porttest.Sent, dst frame.MAC, tag modelTag) f
 		case p.config.Isolated != 0 && p.config.Isolated == out.config.Isolated:
 			if why == frame.DropNoMember {
 				why = frame.DropIsolated
+			}
+		case p.uplink() && out.uplink():
+			if why != frame.DropFloodOff {
+				why = frame.DropUplink
 			}
 		case !yes(on):
 			why = frame.DropFloodOff

@@ -49,6 +49,8 @@ type modelPort struct {
 
 func yes(b *bool) bool { return b == nil || *b }
 
+func (p *modelPort) uplink() bool { return p.config.Role == config.RoleUplink }
+
 func (p *modelPort) state() config.State {
 	switch {
 	case !p.link.Up:

@@ -22,6 +22,13 @@ func (s *PortSet) Add(p frame.PortID) { s[p/64] |= 1 << (p % 64) }
 // Remove takes p out of the set.
 func (s *PortSet) Remove(p frame.PortID) { s[p/64] &^= 1 << (p % 64) }
 
+// RemoveAll takes the ports of o out of the set.
+func (s *PortSet) RemoveAll(o *PortSet) {
+	for i, w := range o {
+		s[i] &^= w
+	}
+}
+
 // Empty reports whether no port is in the set.
 func (s *PortSet) Empty() bool { return *s == PortSet{} }
 

@@ -22,6 +22,8 @@ type snapshot struct {
 	// groups holds the ports of each isolation group; nil for group 0 and
 	// groups without ports.
 	groups [256]*PortSet
+	// uplinks holds the ports with that role.
+	uplinks PortSet
 }
 
 // vlan is what 802.1Q 8.8 calls a static VLAN registration entry.
@@ -55,6 +57,10 @@ const (
 	featIngressFiltering feature = 1 << iota
 	featLearning
 	featIsolated
+	featUplink
+
+	// featApart are the features of a port that must not send to some others.
+	featApart = featIsolated | featUplink
 )
 
 // with returns a copy of s in which port id is p, or absent if p is nil.
@@ -127,7 +133,7 @@ func (v *vlan) leave(id frame.PortID) {
 
 // index derives the sets over all ports.
 func (s *snapshot) index() {
-	s.forwarding, s.flood, s.groups = PortSet{}, [NumCauses]PortSet{}, [256]*PortSet{}
+	s.forwarding, s.flood, s.groups, s.uplinks = PortSet{}, [NumCauses]PortSet{}, [256]*PortSet{}, PortSet{}
 	for _, p := range s.ports {
 		if p == nil {
 			continue
@@ -137,6 +143,9 @@ func (s *snapshot) index() {
 				s.groups[p.group] = &PortSet{}
 			}
 			s.groups[p.group].Add(p.id)
+		}
+		if p.feat&featUplink != 0 {
+			s.uplinks.Add(p.id)
 		}
 		if p.state != config.StateForwarding {
 			continue

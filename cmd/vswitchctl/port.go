@@ -197,6 +197,7 @@ func writePort(w io.Writer, p *control.Port) {
 	if p.Socket == nil {
 		row("txqlen", strconv.Itoa(p.TxQLen))
 	}
+	row("role", string(p.Config.Role))
 	row("state", string(p.State))
 	row("VLANs", vlansText(p.Config))
 	row("frame types", string(p.Config.FrameTypes))

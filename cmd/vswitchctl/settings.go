@@ -60,6 +60,7 @@ var settings = []setting{
 	{"mcast-flood", "mcast_flood", onOff, "send multicast by this port: `on|off`"},
 	{"bcast-flood", "bcast_flood", onOff, "send broadcast by this port: `on|off`"},
 	{"isolated", "isolated", group, "pass no frames between ports of one group: `on|off|GROUP`, 0 to 255; on is 1, off is 0"},
+	{"role", "role", text, "`ROLE`: host, or uplink for another network; nothing passes between uplinks"},
 	{"state", "state", text, "`STATE`: forwarding, learning or discarding"},
 	{"limit", "limit", number, "most `ADDRESSES` learned on the port, or none"},
 	{"forward-reserved", "forward_reserved", list, "relay reserved `ADDRESSES` received here: stp, pause, lacp, eapol, lldp, 0 to 15, all or none"},
@@ -87,6 +88,7 @@ func withSettings(c *cobra.Command) *cobra.Command {
 	f.Bool("down", false, "bring the link down")
 	offer(c, "kind", "tap", "stream", "dgram")
 	offer(c, "frame-types", "all", "tagged", "untagged")
+	offer(c, "role", "host", "uplink")
 	offer(c, "state", "forwarding", "learning", "discarding")
 	return c
 }
