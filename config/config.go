@@ -144,6 +144,8 @@ type Port struct {
 	// Isolated is a split-horizon group, 1 to 255: frames do not pass between
 	// ports of one group. 0 is none; true in a file means 1.
 	Isolated Group `json:"isolated,omitempty"`
+	// Locked admits only frames from the port's static FDB entries.
+	Locked bool `json:"locked,omitempty"`
 	// Role says what is behind the port; empty is host.
 	Role  Role  `json:"role,omitempty"`
 	State State `json:"state,omitempty"`

@@ -90,7 +90,7 @@ func TestFullFileSetsEveryField(t *testing.T) {
 			Name: "uplink", Role: RoleUplink, Persistent: true, Owner: "0", Group: "kvm",
 			Trunk: VIDs{{10, 10}, {20, 31}}, Native: 5,
 		}, {
-			Name: "long", PVID: 7, Tagged: VIDs{{100, 200}}, Untagged: VIDs{{7, 9}}, Isolated: 255,
+			Name: "long", PVID: 7, Tagged: VIDs{{100, 200}}, Untagged: VIDs{{7, 9}}, Isolated: 255, Locked: true,
 		}, {
 			Name: "plain",
 		}, {

@@ -21,6 +21,7 @@ const (
 	DropReservedVID
 	DropNoPVID
 	DropIngressFilter
+	DropLocked
 	DropLooped
 	DropBlackhole
 	DropSamePort
@@ -66,6 +67,7 @@ var dropTable = [NumDropReasons]struct{ name, text string }{
 	DropReservedVID:     {"reserved_vid", "The tag carries VID 4095, which is reserved."},
 	DropNoPVID:          {"no_pvid", "The frame is untagged or priority-tagged and the port has no PVID to classify it to."},
 	DropIngressFilter:   {"ingress_filter", "The ingress port is not a member of the frame's VLAN."},
+	DropLocked:          {"locked", "The ingress port is locked, and the source is not one of its static FDB entries: a forged or changed address."},
 	DropLooped:          {"looped", "The frame came in by an uplink, but its source is a static entry of a port that is none, or was heard there a moment ago: the network has sent a copy back."},
 	DropBlackhole:       {"blackhole", "A blackhole entry in the FDB matches the destination."},
 	DropSamePort:        {"same_port", "The destination is behind the port that the frame came from."},

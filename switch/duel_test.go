@@ -106,6 +106,7 @@ func (u *duel) port(name string) config.Port {
 	}
 	p.Isolated = pick[config.Group](u.dice, 0, 0, 0, 1, 1, 2)
 	p.Role = pick(u.dice, "", "", "", config.RoleHost, config.RoleUplink)
+	p.Locked = u.one(8)
 	p.State = pick(u.dice, "", "", "", "", "", "", config.StateForwarding, config.StateLearning, config.StateDiscarding)
 	p.ForwardReserved = pick[config.Reserved](u.dice, 0, 0, 1<<0x0e, config.ReservedAll)
 	if u.one(4) {

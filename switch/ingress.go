@@ -24,8 +24,8 @@ func ingress(s *snapshot, t *fdb.Table, in *portConfig, f *frame.Frame, now fdb.
 			return why
 		}
 	}
-	if in.feat&featUplink != 0 {
-		if why := checkSource(s, t, f, now, v); why != frame.Keep {
+	if in.feat&featSource != 0 {
+		if why := checkSource(s, t, in, f, now, v); why != frame.Keep {
 			return why
 		}
 	}
@@ -70,14 +70,19 @@ func classify(s *snapshot, in *portConfig, f *frame.Frame, v *Verdict) frame.Dro
 // frame is under way and less than a station needs to move.
 const loopTicks = 1
 
-// checkSource drops a frame from an uplink whose source is a station on this
-// side, before it can teach the FDB that the station is out there.
-func checkSource(s *snapshot, t *fdb.Table, f *frame.Frame, now fdb.Tick, v *Verdict) frame.DropReason {
+// checkSource refuses, before it can teach the FDB anything, a frame from a locked
+// port whose source is not a static entry of it, and one from an uplink whose
+// source is a station on this side.
+func checkSource(s *snapshot, t *fdb.Table, in *portConfig, f *frame.Frame, now fdb.Tick, v *Verdict) frame.DropReason {
 	e, known := t.Lookup(fdb.MakeKey(v.VID, f.Src), now)
-	if !known || e.Blackhole() || s.uplinks.Has(e.Port()) {
+	station := known && !e.Blackhole()
+	own := station && e.Static() && e.Port() == in.id
+	switch {
+	case in.feat&featLocked != 0 && !own:
+		return frame.DropLocked
+	case in.feat&featUplink == 0 || !station || s.uplinks.Has(e.Port()):
 		return frame.Keep
-	}
-	if e.Static() || e.Age(now) <= loopTicks {
+	case e.Static() || e.Age(now) <= loopTicks:
 		return frame.DropLooped
 	}
 	return frame.Keep

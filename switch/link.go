@@ -145,6 +145,10 @@ func (s *Switch) set(a *attached, change func(config.Port) (config.Port, error))
 	if s.vlanAware {
 		s.flushLeft(a, old)
 	}
+	if next.Locked && !old.Locked {
+		s.quiesce()
+		s.table.FlushPort(a.id) // Nothing is sent to an address that may not send.
+	}
 	return nil
 }
 

@@ -99,6 +99,9 @@ func (m *model) forward(in string, f porttest.Sent) frame.DropReason {
 // guard looks at the source of a frame from port in.
 func (m *model) guard(p *modelPort, in string, src modelKey) frame.DropReason {
 	e := m.fdb[src]
+	if p.config.Locked && (e == nil || e.kind != fdb.Static || e.port != in) {
+		return frame.DropLocked
+	}
 	if e == nil || m.expired(e) || e.kind == fdb.Blackhole {
 		return frame.Keep
 	}

@@ -93,20 +93,20 @@ func (p *modelPort) configure(c config.Port) {
 }
 
 // set changes a port. Stations of a VLAN that it leaves are forgotten, and all
-// of them when it begins to discard.
+// of them when it begins to discard or is locked.
 func (m *model) set(name string, c config.Port, link port.Link) {
 	p := m.ports[name]
-	state, member, filtered := p.state(), p.member, yes(p.config.IngressFiltering)
+	state, member, filtered, locked := p.state(), p.member, yes(p.config.IngressFiltering), p.config.Locked
 	p.configure(c)
 	p.link = link
 	left := yes(p.config.IngressFiltering) && !filtered
 	for v := range member {
 		left = left || !p.member[v]
 	}
-	discards := state != config.StateDiscarding && p.state() == config.StateDiscarding
+	forgets := state != config.StateDiscarding && p.state() == config.StateDiscarding || c.Locked && !locked
 	m.flush(func(k modelKey, e *modelEntry) bool {
 		// One departure also takes what was learned without ingress filtering.
-		return e.port == name && (discards || m.aware && left && !p.member[k.vid])
+		return e.port == name && (forgets || m.aware && left && !p.member[k.vid])
 	})
 }
 

@@ -56,6 +56,9 @@ func (s *Switch) compile(a *attached) *portConfig {
 	if c.Isolated != 0 {
 		p.feat |= featIsolated
 	}
+	if c.Locked {
+		p.feat |= featLocked
+	}
 	if c.Role == config.RoleUplink {
 		p.feat |= featUplink
 	}

@@ -55,10 +55,13 @@ type feature uint8
 
 const (
 	featIngressFiltering feature = 1 << iota
+	featLocked
 	featLearning
 	featIsolated
 	featUplink
 
+	// featSource are the features for which the source is looked up.
+	featSource = featLocked | featUplink
 	// featApart are the features of a port that must not send to some others.
 	featApart = featIsolated | featUplink
 )

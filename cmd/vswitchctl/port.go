@@ -293,6 +293,7 @@ func flagsText(c *config.Port) string {
 		{"mcast_flood", c.McastFlood},
 		{"bcast_flood", c.BcastFlood},
 		{"ingress_filtering", c.IngressFiltering},
+		{"locked", &c.Locked},
 		{"persistent", &c.Persistent},
 		{"adopt", &c.Adopt},
 		{"coalesce", c.Coalesce},

@@ -60,6 +60,7 @@ var settings = []setting{
 	{"mcast-flood", "mcast_flood", onOff, "send multicast by this port: `on|off`"},
 	{"bcast-flood", "bcast_flood", onOff, "send broadcast by this port: `on|off`"},
 	{"isolated", "isolated", group, "pass no frames between ports of one group: `on|off|GROUP`, 0 to 255; on is 1, off is 0"},
+	{"locked", "locked", onOff, "take frames from the static FDB entries of the port only: `on|off`"},
 	{"role", "role", text, "`ROLE`: host, or uplink for another network; nothing passes between uplinks"},
 	{"state", "state", text, "`STATE`: forwarding, learning or discarding"},
 	{"limit", "limit", number, "most `ADDRESSES` learned on the port, or none"},

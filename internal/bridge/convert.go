@@ -216,6 +216,7 @@ func (c *conversion) setFlags(p *config.Port, a attrs) {
 		}
 	}
 	p.Isolated = config.Group(min(a.number(nl.IFLA_BRPORT_ISOLATED, 0), 1))
+	p.Locked = a.number(nl.IFLA_BRPORT_LOCKED, 0) != 0
 	p.ForwardReserved = config.Reserved(a.number(nl.IFLA_BRPORT_GROUP_FWD_MASK, 0))
 }
 

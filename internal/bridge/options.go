@@ -58,8 +58,8 @@ var portOptions = []option{
 	{nl.IFLA_BRPORT_VLAN_TUNNEL, 0, "vlan_tunnel is on: there are no tunnels here"},
 	{nl.IFLA_BRPORT_BACKUP_PORT, 0, "backup_port is set: a port has none here"},
 	{brportBackupNHID, 0, "backup_nhid is set: a port has none here"},
-	{nl.IFLA_BRPORT_LOCKED, 0, "locked is on: here anybody behind the port may send"},
-	{nl.IFLA_BRPORT_MAB, 0, "mab is on: here anybody behind the port may send"},
+	{nl.IFLA_BRPORT_LOCKED, 0, "locked is on: a dynamic entry admits nobody here, a static one does"},
+	{nl.IFLA_BRPORT_MAB, 0, "mab is on: here no entries are made for those who may not send"},
 }
 
 func notesOn(options []option, a attrs) (notes []string) {
