@@ -21,8 +21,8 @@ type daemon struct {
 	socket  string
 	answers map[string]any // by method and path; an Error is one
 
-	mu   sync.Mutex
-	body string
+	mu     sync.Mutex
+	bodies []string // of the requests
 }
 
 func newDaemon(t *testing.T, answers map[string]any) *daemon {
@@ -46,7 +46,7 @@ func newDaemon(t *testing.T, answers map[string]any) *daemon {
 func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	d.mu.Lock()
-	d.body = string(body)
+	d.bodies = append(d.bodies, string(body))
 	d.mu.Unlock()
 	answer, ok := d.answers[r.Method+" "+r.URL.RequestURI()]
 	if !ok {
@@ -62,7 +62,7 @@ func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (d *daemon) last() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.body
+	return d.bodies[len(d.bodies)-1]
 }
 
 // ctl runs a command and returns what it writes to standard output and error.

@@ -32,6 +32,8 @@ func TestWrongCommandsAreUsageErrors(t *testing.T) {
 		"status --socket=":            "the path is empty",
 		"port set web":                "nothing to change",
 		"port set web --up --down":    "exclude",
+		"port set web --preset x":     "want vm",
+		"port add web --preset vm":    "address is missing",
 		"fdb add 02:00:00:00:00:01":   "--port or --blackhole",
 		"fdb add 02:00:00:00:00:01 --blackhole --port a": "--port or --blackhole",
 		"fdb add 02 --blackhole":                         "MAC",
@@ -39,6 +41,10 @@ func TestWrongCommandsAreUsageErrors(t *testing.T) {
 		"fdb list --mac 02":                              "MAC",
 		"fdb set":                                        "--ageing or --limit",
 		"fdb set --limit -1":                             "limit",
+
+		"port set web --vm-mac 02:00:00:00:00:07":             "want vm",
+		"port add web --preset vm --vm-mac 02":                "MAC",
+		"port add web --preset vm --vm-mac 03:00:00:00:00:07": "not the address of a station",
 	} {
 		code, out, errOut := d.ctl(t, strings.Fields(args)...)
 		if code != exitUsage || out != "" || !strings.HasPrefix(errOut, "error: ") || !strings.Contains(errOut, says) {

@@ -61,15 +61,19 @@ func newPortAdd(o *options) *cobra.Command {
 		Short: "Add a port: make its TAP or socket and attach it",
 	}
 	mayExist := c.Flags().Bool("may-exist", false, "succeed if there is a port of that name, and leave it as it is")
+	vm := presetFlags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		cfg, err := portFrom(c, args[0])
+		cfg, err := portFrom(c, args[0], vm)
 		if err != nil {
 			return err
 		}
 		ctx, cancel := within(c)
 		defer cancel()
 		p, err := o.client().AddPort(ctx, cfg)
-		if *mayExist && isCode(err, control.CodeConflict) {
+		switch {
+		case err == nil:
+			err = vm.enter(ctx, o, &p)
+		case *mayExist && isCode(err, control.CodeConflict):
 			p, err = o.existing(ctx, args[0], err)
 		}
 		if err != nil {
@@ -81,8 +85,11 @@ func newPortAdd(o *options) *cobra.Command {
 }
 
 // portFrom makes a port of the flags that are given.
-func portFrom(c *cobra.Command, name string) (config.Port, error) {
+func portFrom(c *cobra.Command, name string, vm *preset) (config.Port, error) {
 	keys, err := given(c.Flags())
+	if err == nil {
+		err = vm.keys(keys)
+	}
 	if err != nil {
 		return config.Port{}, err
 	}
@@ -117,22 +124,29 @@ func newPortSet(o *options) *cobra.Command {
 		Use:               "set NAME",
 		Short:             "Change a port; what is not given stays as it is",
 		ValidArgsFunction: o.portNames,
-		RunE: func(c *cobra.Command, args []string) error {
-			keys, err := given(c.Flags())
-			if err != nil {
-				return err
-			}
-			if len(keys) == 0 {
-				return &usageError{c.CommandPath() + ": nothing to change is given", "see: " + c.CommandPath() + " --help"}
-			}
-			ctx, cancel := within(c)
-			defer cancel()
-			p, err := o.client().SetPort(ctx, args[0], keys)
-			if err != nil {
-				return err
-			}
-			return o.printChanged(c, p)
-		},
+	}
+	vm := presetFlags(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		keys, err := given(c.Flags())
+		if err == nil {
+			err = vm.keys(keys)
+		}
+		if err != nil {
+			return err
+		}
+		if len(keys) == 0 {
+			return &usageError{c.CommandPath() + ": nothing to change is given", "see: " + c.CommandPath() + " --help"}
+		}
+		ctx, cancel := within(c)
+		defer cancel()
+		p, err := o.client().SetPort(ctx, args[0], keys)
+		if err == nil {
+			err = vm.enter(ctx, o, &p)
+		}
+		if err != nil {
+			return err
+		}
+		return o.printChanged(c, p)
 	}
 	return takes(withSettings(c), 1, 1)
 }
