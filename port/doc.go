@@ -1,6 +1,7 @@
 // Package port is the outside of a switch port: how frames come in from a
-// station and go out to it. Its kinds are the TAP and, for a VMM without
-// privileges, Stream and Dgram over unix sockets. What is said below is of TAPs.
+// station and go out to it. Its kinds are the TAP; for a VMM without privileges,
+// Stream and Dgram over unix sockets; and the Responder, whose station is part of
+// it. What is said below is of TAPs.
 //
 // Direction. The switch stands on the character-device side of a TAP, the
 // station on the side of the link (the kernel interface). What the switch
