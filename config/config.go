@@ -33,6 +33,8 @@ const (
 	KindTAP    = "tap"    // a TAP device
 	KindStream = "stream" // a unix socket with the framing of QEMU's -netdev stream
 	KindDgram  = "dgram"  // a unix datagram socket, a frame in each datagram, as QEMU's -netdev dgram
+
+	KindResponder = "responder" // a station of the switch's own, which answers ARP, ND and ping
 )
 
 // Config is a whole configuration.
@@ -96,7 +98,8 @@ type Metrics struct {
 // Port is one switch port. The zero value of each field but Name is its default.
 type Port struct {
 	Name string `json:"name"`
-	// Kind is how the port is attached: "stream", "dgram", or "tap", also if empty.
+	// Kind is how the port is attached: "stream", "dgram", "responder", or "tap",
+	// also if empty.
 	Kind string `json:"kind,omitempty"`
 	// Listen and Dial are absolute paths of sockets: to make, and to connect to. A
 	// stream has one of them, a dgram both, and of the link nothing but an MTU.
@@ -106,11 +109,11 @@ type Port struct {
 	// The link behind the port.
 	Ifname     string         `json:"ifname,omitempty"`     // name of the link; empty: the port's name
 	Netns      string         `json:"netns,omitempty"`      // name, path or pid of the namespace it is moved to
-	MAC        *frame.MAC     `json:"mac,omitempty"`        // address of the link, the station's; nil: made by the kernel
+	MAC        *frame.MAC     `json:"mac,omitempty"`        // address of the link, the station's; nil: made by the kernel, or of a responder's first IP
 	MTU        int            `json:"mtu,omitempty"`        // 0: 1500, or that of an adopted link
 	TxQLen     int            `json:"txqlen,omitempty"`     // 0: 1000, or that of an adopted link; the switch's receive queue
 	Up         *bool          `json:"up,omitempty"`         // nil: true
-	IP         []netip.Prefix `json:"ip,omitempty"`         // addresses given to the link
+	IP         []netip.Prefix `json:"ip,omitempty"`         // addresses given to the link, or of the responder
 	Persistent bool           `json:"persistent,omitempty"` // the link outlives the daemon; needs Owner
 	// Adopt takes an existing persistent TAP, leaves what is not given here as it
 	// is, but for Up, and leaves all as it was found when the port goes.

@@ -98,6 +98,9 @@ func TestFullFileSetsEveryField(t *testing.T) {
 		}, {
 			Name: "vm2", Kind: KindStream, Dial: "/run/qemu/vm2.sock",
 		}, {
+			Name: "probe-of-a-longer-name", Kind: KindResponder, MAC: &frame.MAC{2, 0, 0x5e, 0x10, 0, 3},
+			IP: []netip.Prefix{netip.MustParsePrefix("192.0.2.254/24"), netip.MustParsePrefix("2001:db8::fe/64")},
+		}, {
 			Name: "vm3", Kind: KindDgram, Listen: "/run/vswitchd/vm3.sock", Dial: "/run/qemu/vm3.sock",
 		}},
 	}

@@ -28,8 +28,11 @@ func (p *Port) problems(vlanAware bool) Problems {
 		p.validateIP(&ps)
 	case KindStream, KindDgram:
 		p.validateSockets(&ps)
+	case KindResponder:
+		p.validateResponder(&ps)
+		p.validateIP(&ps)
 	default:
-		ps.add("kind", quote(k)+" is not a kind of port", "write "+KindTAP+", "+KindStream+" or "+KindDgram+", or leave it out")
+		ps.add("kind", quote(k)+" is not a kind of port", "write "+KindTAP+", "+KindStream+", "+KindDgram+" or "+KindResponder+", or leave it out")
 	}
 	if vlanAware {
 		p.validateVLANs(&ps)
@@ -81,9 +84,7 @@ func (p *Port) validateTAP(ps *Problems) {
 	if p.Ifname != "" && !validIfname(p.Ifname) {
 		ps.add("ifname", quote(p.Ifname)+" is not a name that a link can have", fmt.Sprintf("write 1 to %d bytes without / : %% and spaces, and neither . nor ..", MaxIfname))
 	}
-	if p.MAC != nil && (p.MAC.IsGroup() || p.MAC.IsZero()) {
-		ps.add("mac", p.MAC.String()+" is not the address of a station", "write a unicast address such as 02:00:5e:10:00:01, whose first octet is even")
-	}
+	p.validateMAC(ps)
 	if p.TxQLen < 0 || p.TxQLen > MaxTxQLen {
 		ps.add("txqlen", fmt.Sprintf("is %d", p.TxQLen), fmt.Sprintf("write 1 to %d frames", MaxTxQLen))
 	}
@@ -94,6 +95,12 @@ func (p *Port) validateTAP(ps *Problems) {
 		ps.add("persistent", "and netns exclude each other: the link would end with its namespace", "leave one of them out")
 	}
 	p.validateAdopt(ps)
+}
+
+func (p *Port) validateMAC(ps *Problems) {
+	if p.MAC != nil && (p.MAC.IsGroup() || p.MAC.IsZero()) {
+		ps.add("mac", p.MAC.String()+" is not the address of a station", "write a unicast address such as 02:00:5e:10:00:01, whose first octet is even")
+	}
 }
 
 func (p *Port) validateAdopt(ps *Problems) {
@@ -108,14 +115,31 @@ func (p *Port) validateAdopt(ps *Problems) {
 	}
 }
 
-// validateSockets checks a port of a kind that is a unix socket.
-func (p *Port) validateSockets(ps *Problems) {
-	v := reflect.ValueOf(p).Elem()
-	for _, key := range []string{"ifname", "netns", "mac", "txqlen", "up", "ip", "persistent", "adopt", "owner", "group", "offload", "coalesce"} {
-		if !v.Field(indexOf(v.Type(), key)).IsZero() {
-			ps.add(key, "a "+p.Kind+" is a socket, not a link of the kernel", "leave it out")
+// ofALink are the keys that only a link of the kernel has.
+var ofALink = []string{"ifname", "netns", "txqlen", "up", "persistent", "adopt", "owner", "group", "offload", "coalesce"}
+
+// refuse says of each of the keys that is set that the port cannot have it.
+func (p *Port) refuse(ps *Problems, msg string, keys ...string) {
+	for _, key := range keys {
+		if p.firstKey(key) != "" {
+			ps.add(key, msg, "leave it out")
 		}
 	}
+}
+
+// validateResponder checks a port that answers by itself.
+func (p *Port) validateResponder(ps *Problems) {
+	p.refuse(ps, "a responder is a station of the switch, not a link of the kernel", ofALink...)
+	p.refuse(ps, "a responder has no socket", "listen", "dial")
+	p.validateMAC(ps)
+	if len(p.IP) == 0 {
+		ps.add("ip", "is missing: a responder answers for its addresses", "write one such as 192.0.2.1/24")
+	}
+}
+
+// validateSockets checks a port of a kind that is a unix socket.
+func (p *Port) validateSockets(ps *Problems) {
+	p.refuse(ps, "a "+p.Kind+" is a socket, not a link of the kernel", append([]string{"mac", "ip"}, ofALink...)...)
 	switch {
 	case p.Kind == KindStream && (p.Listen == "") == (p.Dial == ""):
 		ps.add("listen", "a stream has one socket, either to listen at or to dial", "write listen: with the path of a socket to make, or dial: with the path of one to connect to")

@@ -58,6 +58,8 @@ var openers = map[string]func(*Switch, config.Port) (device, error){
 	config.KindTAP:    (*Switch).openTAP,
 	config.KindStream: (*Switch).openStream,
 	config.KindDgram:  (*Switch).openDgram,
+
+	config.KindResponder: (*Switch).openResponder,
 }
 
 func (s *Switch) openTAP(c config.Port) (device, error) {
@@ -83,6 +85,10 @@ func (*Switch) openStream(c config.Port) (device, error) {
 
 func (*Switch) openDgram(c config.Port) (device, error) {
 	return port.OpenDgram(port.DgramConfig{Listen: c.Listen, Dial: c.Dial, MTU: c.MTU})
+}
+
+func (*Switch) openResponder(c config.Port) (device, error) {
+	return port.NewResponder(port.ResponderConfig{Name: c.Name, IP: c.IP, MAC: c.MAC, MTU: c.MTU}), nil
 }
 
 // discard gives back a device that was opened for nothing.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -101,8 +102,14 @@ func samples() map[string]any {
 			Failure: "connect: connection refused",
 		},
 	}
+	probe := control.Port{
+		Name: "probe", Index: 3, Kind: "responder", MAC: frame.MAC{2, 0, 0, 0, 0, 9}, MTU: 1500, Flags: []string{"UP", "LOWER_UP"}, Up: true,
+		State:  config.StateForwarding,
+		Config: config.Port{Name: "probe", Kind: "responder", Access: 10, IP: []netip.Prefix{netip.MustParsePrefix("10.0.0.254/24"), netip.MustParsePrefix("fd00::fe/64")}}.Resolved(),
+	}
 	return map[string]any{
-		"GET /v1/ports/vm": vm,
+		"GET /v1/ports/probe": probe,
+		"GET /v1/ports/vm":    vm,
 		"GET /v1/status": control.Status{
 			Version: "v1.2.3", PID: 4711, Uptime: 3723.4, VLANAware: true, Ports: 2, PortsUp: 1, Metrics: "127.0.0.1:9876",
 			FDB: control.FDBInfo{Capacity: 16384, Limit: new(100), Ageing: 300, Dynamic: 3, Static: 1, Learned: 5, Aged: 2},

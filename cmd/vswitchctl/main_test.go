@@ -23,8 +23,8 @@ func TestOutput(t *testing.T) {
 	d := newDaemon(t, samples())
 	for name, args := range map[string][]string{
 		"status": {"status"}, "port-list": {"port", "list"}, "port-show": {"port", "show", "web"},
-		"port-show-stream": {"port", "show", "vm"},
-		"fdb-list":         {"fdb", "list"}, "fdb-flush": {"fdb", "flush"}, "stats": {"stats"}, "stats-port": {"stats", "web"},
+		"port-show-stream": {"port", "show", "vm"}, "port-show-responder": {"port", "show", "probe"},
+		"fdb-list": {"fdb", "list"}, "fdb-flush": {"fdb", "flush"}, "stats": {"stats"}, "stats-port": {"stats", "web"},
 	} {
 		for _, format := range []string{"table", "json"} {
 			code, out, errOut := d.ctl(t, append(args, "-o", format)...)

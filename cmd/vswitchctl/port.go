@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,7 +59,7 @@ func newPortShow(o *options) *cobra.Command {
 func newPortAdd(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "add NAME",
-		Short: "Add a port: make its TAP or socket and attach it",
+		Short: "Add a port: make its TAP, socket or responder and attach it",
 	}
 	mayExist := c.Flags().Bool("may-exist", false, "succeed if there is a port of that name, and leave it as it is")
 	vm := presetFlags(c)
@@ -200,15 +201,19 @@ func writePort(w io.Writer, p *control.Port) {
 	if p.Origin != "" {
 		row("origin", p.Origin)
 	}
-	if p.Socket != nil {
+	switch {
+	case p.Socket != nil:
 		writeSocket(row, p)
-	} else {
+	case p.Kind == config.KindResponder:
+		row("MAC address", p.MAC.String())
+		row("answers for", ipsText(p.Config.IP))
+	default:
 		row("link", fmt.Sprintf("%s, index %d, %s <%s>", p.Ifname, p.Ifindex, upDown(p.Up), strings.Join(p.Flags, ",")))
 		row("netns", netnsText(p))
 		row("MAC address", p.MAC.String())
 	}
 	row("MTU", strconv.Itoa(p.MTU))
-	if p.Socket == nil {
+	if p.Kind == config.KindTAP {
 		row("txqlen", strconv.Itoa(p.TxQLen))
 	}
 	row("role", string(p.Config.Role))
@@ -270,6 +275,14 @@ func netnsText(p *control.Port) string {
 		return p.Netns + "; moved: now in the daemon's own"
 	}
 	return p.Netns
+}
+
+func ipsText(ips []netip.Prefix) string {
+	words := make([]string, len(ips))
+	for i, ip := range ips {
+		words[i] = ip.String()
+	}
+	return strings.Join(words, " ")
 }
 
 func upDown(up bool) string {

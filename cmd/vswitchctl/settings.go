@@ -32,7 +32,7 @@ const (
 // settings are in the order of config.Port. Values that need knowledge, such as
 // what a MAC address looks like, are the daemon's to judge: there is one truth.
 var settings = []setting{
-	{"kind", "kind", text, "`KIND` of port: tap, or stream or dgram for a VMM by a unix socket"},
+	{"kind", "kind", text, "`KIND` of port: tap, stream or dgram for a VMM by a unix socket, or responder, which answers ARP, ND and ping"},
 	{"listen", "listen", text, "`PATH` of the socket that a stream or dgram makes"},
 	{"dial", "dial", text, "`PATH` of the socket that a stream or dgram connects to"},
 	{"ifname", "ifname", text, "`NAME` of the link; default: the port's"},
@@ -40,7 +40,7 @@ var settings = []setting{
 	{"mac", "mac", text, "`MAC` address of the link, the station's"},
 	{"mtu", "mtu", number, "MTU of the link in `BYTES`"},
 	{"txqlen", "txqlen", number, "queue in front of the switch in `FRAMES`"},
-	{"ip", "ip", list, "`ADDRESS/LEN` for the link; may be repeated"},
+	{"ip", "ip", list, "`ADDRESS/LEN` for the link, or of the responder; may be repeated"},
 	{"persistent", "persistent", yes, "let the link outlive the daemon; needs --owner"},
 	{"adopt", "adopt", yes, "take the persistent TAP that is there, and leave it as it was found when the port goes"},
 	{"owner", "owner", text, "`USER` that may open the TAP"},
@@ -87,7 +87,7 @@ func withSettings(c *cobra.Command) *cobra.Command {
 	}
 	f.Bool("up", false, "bring the link up (the default)")
 	f.Bool("down", false, "bring the link down")
-	offer(c, "kind", "tap", "stream", "dgram")
+	offer(c, "kind", "tap", "stream", "dgram", "responder")
 	offer(c, "frame-types", "all", "tagged", "untagged")
 	offer(c, "role", "host", "uplink")
 	offer(c, "state", "forwarding", "learning", "discarding")
