@@ -21,8 +21,10 @@ func TestRulesMatchByGlob(t *testing.T) {
 		{Match{Name: "tap*", Alias: "a"}, "tap0", "b", false},
 		{Match{Group: "5"}, "tap0", "b", true}, // as far as these go
 		{Match{Name: "["}, "[", "", false},
+		{Match{Kind: "ve??"}, "any0", "", true},
+		{Match{Kind: "vx*", Name: "any*"}, "any0", "", false},
 	} {
-		if got := c.match.MatchesName(c.name, c.alias); got != c.want {
+		if got := c.match.MatchesName(c.name, c.alias, "veth"); got != c.want {
 			t.Errorf("%+v, %q, %q: %v", c.match, c.name, c.alias, got)
 		}
 	}

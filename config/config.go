@@ -34,6 +34,8 @@ const (
 	KindStream = "stream" // a unix socket with the framing of QEMU's -netdev stream
 	KindDgram  = "dgram"  // a unix datagram socket, a frame in each datagram, as QEMU's -netdev dgram
 
+	KindNetdev = "netdev" // a link that somebody else owns
+
 	KindResponder = "responder" // a station of the switch's own, which answers ARP, ND and ping
 )
 
@@ -51,7 +53,7 @@ type Config struct {
 	// one it was started with, but -20 while it starves beside other processes.
 	Nice  *int   `json:"nice,omitempty"`
 	Ports []Port `json:"ports,omitempty"`
-	// AutoAttach are rules that make ports of TAPs as they appear. The first that
+	// AutoAttach are rules that make ports of links as they appear. The first that
 	// matches a link counts.
 	AutoAttach []AutoAttach `json:"auto_attach,omitempty"`
 }
@@ -98,19 +100,23 @@ type Metrics struct {
 // Port is one switch port. The zero value of each field but Name is its default.
 type Port struct {
 	Name string `json:"name"`
-	// Kind is how the port is attached: "stream", "dgram", "responder", or "tap",
-	// also if empty.
+	// Kind is how the port is attached: "stream", "dgram", "netdev", "responder", or
+	// "tap", also if empty.
 	Kind string `json:"kind,omitempty"`
 	// Listen and Dial are absolute paths of sockets: to make, and to connect to. A
 	// stream has one of them, a dgram both, and of the link nothing but an MTU.
 	Listen string `json:"listen,omitempty"`
 	Dial   string `json:"dial,omitempty"`
 
+	// Link is the name of the link that a netdev port takes; empty: the port's name.
+	// Of it only MTU and Up can be set, and are put back when the port goes.
+	Link string `json:"link,omitempty"`
+
 	// The link behind the port.
 	Ifname     string         `json:"ifname,omitempty"`     // name of the link; empty: the port's name
-	Netns      string         `json:"netns,omitempty"`      // name, path or pid of the namespace it is moved to
+	Netns      string         `json:"netns,omitempty"`      // name, path or pid of the namespace it is moved to, or is in
 	MAC        *frame.MAC     `json:"mac,omitempty"`        // address of the link, the station's; nil: made by the kernel, or of a responder's first IP
-	MTU        int            `json:"mtu,omitempty"`        // 0: 1500, or that of an adopted link
+	MTU        int            `json:"mtu,omitempty"`        // 0: 1500, or that of a link that was there
 	TxQLen     int            `json:"txqlen,omitempty"`     // 0: 1000, or that of an adopted link; the switch's receive queue
 	Up         *bool          `json:"up,omitempty"`         // nil: true
 	IP         []netip.Prefix `json:"ip,omitempty"`         // addresses given to the link, or of the responder

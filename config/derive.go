@@ -44,15 +44,20 @@ func (p Port) VLANs() Membership {
 }
 
 // Resolved returns the port with its default in each field that has one and
-// is not set. MAC and Limit may stay nil, and MTU and TxQLen of an adopted link 0;
-// the VLANs stay in their form.
+// is not set. MAC and Limit may stay nil, and MTU and TxQLen of a link that was
+// there 0; the VLANs stay in their form.
 func (p Port) Resolved() Port {
 	p.Kind = p.kind()
-	if p.Kind == KindTAP {
+	switch p.Kind {
+	case KindTAP:
 		p.Ifname = cmp.Or(p.Ifname, p.Name)
+	case KindNetdev:
+		p.Link = cmp.Or(p.Link, p.Name)
+	}
+	if p.Kind == KindTAP || p.Kind == KindNetdev {
 		p.Offload, p.Coalesce = orTrue(p.Offload), orTrue(p.Coalesce)
 	}
-	if !p.Adopt {
+	if !p.Adopt && p.Kind != KindNetdev {
 		p.MTU = cmp.Or(p.MTU, DefaultMTU)
 	}
 	if p.Kind == KindTAP && !p.Adopt {

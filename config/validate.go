@@ -109,8 +109,8 @@ func (c *Config) validatePorts(ps *Problems) {
 			case at.name == "" || taken && first == i: // It has a problem already.
 			case !taken:
 				places[at] = i
-			case key == "ifname":
-				ps.add(path+".ifname", fmt.Sprintf("port %s has a link called %s in the same network namespace", quote(c.Ports[first].Name), quote(at.name)), "give each link there an ifname of its own")
+			case key == "ifname" || key == "link":
+				ps.add(path+"."+key, fmt.Sprintf("port %s has a link called %s in the same network namespace", quote(c.Ports[first].Name), quote(at.name)), "give each port there a link of its own")
 			default:
 				ps.add(path+"."+key, fmt.Sprintf("port %s has the socket %s too", quote(c.Ports[first].Name), quote(at.name)), "give each port a socket of its own")
 			}
@@ -125,8 +125,12 @@ type place struct{ netns, name string }
 // places yields them with the keys that say so.
 func (p *Port) places() iter.Seq2[string, place] {
 	return func(yield func(string, place) bool) {
-		if p.kind() == KindTAP {
+		switch p.kind() {
+		case KindTAP:
 			yield("ifname", place{p.Netns, cmp.Or(p.Ifname, p.Name)})
+			return
+		case KindNetdev:
+			yield("link", place{p.Netns, cmp.Or(p.Link, p.Name)})
 			return
 		}
 		_ = yield("listen", place{name: p.Listen}) && yield("dial", place{name: p.Dial})

@@ -28,11 +28,13 @@ func (p *Port) problems(vlanAware bool) Problems {
 		p.validateIP(&ps)
 	case KindStream, KindDgram:
 		p.validateSockets(&ps)
+	case KindNetdev:
+		p.validateNetdev(&ps)
 	case KindResponder:
 		p.validateResponder(&ps)
 		p.validateIP(&ps)
 	default:
-		ps.add("kind", quote(k)+" is not a kind of port", "write "+KindTAP+", "+KindStream+", "+KindDgram+" or "+KindResponder+", or leave it out")
+		ps.add("kind", quote(k)+" is not a kind of port", "write "+KindTAP+", "+KindStream+", "+KindDgram+", "+KindNetdev+" or "+KindResponder+", or leave it out")
 	}
 	if vlanAware {
 		p.validateVLANs(&ps)
@@ -78,12 +80,10 @@ func (p *Port) validateTAP(ps *Problems) {
 	if key := p.firstKey("listen", "dial"); key != "" {
 		ps.add(key, "a TAP has no socket", "leave it out, or write kind: "+KindStream+" or "+KindDgram)
 	}
-	if p.Ifname == "" && portName.MatchString(p.Name) && len(p.Name) > MaxIfname {
-		ps.add("name", fmt.Sprintf("%s has %d bytes and would be the link's name too, for which Linux allows %d", p.Name, len(p.Name), MaxIfname), "write an ifname, or a shorter name")
+	if p.Link != "" {
+		ps.add("link", "a TAP has a link of its own, which ifname names", "leave it out, or write kind: "+KindNetdev)
 	}
-	if p.Ifname != "" && !validIfname(p.Ifname) {
-		ps.add("ifname", quote(p.Ifname)+" is not a name that a link can have", fmt.Sprintf("write 1 to %d bytes without / : %% and spaces, and neither . nor ..", MaxIfname))
-	}
+	p.validateIfname(ps, "ifname", p.Ifname)
 	p.validateMAC(ps)
 	if p.TxQLen < 0 || p.TxQLen > MaxTxQLen {
 		ps.add("txqlen", fmt.Sprintf("is %d", p.TxQLen), fmt.Sprintf("write 1 to %d frames", MaxTxQLen))
@@ -103,6 +103,27 @@ func (p *Port) validateMAC(ps *Problems) {
 	}
 }
 
+// validateIfname checks the key that names the link, which else is called as the
+// port.
+func (p *Port) validateIfname(ps *Problems, key, ifname string) {
+	if ifname == "" && portName.MatchString(p.Name) && len(p.Name) > MaxIfname {
+		ps.add("name", fmt.Sprintf("%s has %d bytes and would be the link's name too, for which Linux allows %d", p.Name, len(p.Name), MaxIfname), "write "+key+": with the name of the link, or a shorter name")
+	}
+	if ifname != "" && !validIfname(ifname) {
+		ps.add(key, quote(ifname)+" is not a name that a link can have", fmt.Sprintf("write 1 to %d bytes without / : %% and spaces, and neither . nor ..", MaxIfname))
+	}
+}
+
+// validateNetdev checks a port of somebody else's link.
+func (p *Port) validateNetdev(ps *Problems) {
+	if p.Ifname != "" {
+		ps.add("ifname", "the link of a netdev is there already, and keeps its name", "write link: with its name")
+	}
+	p.refuse(ps, "the link of a netdev is somebody else's, of which only mtu and up can be set",
+		"listen", "dial", "mac", "txqlen", "ip", "persistent", "adopt", "owner", "group")
+	p.validateIfname(ps, "link", p.Link)
+}
+
 func (p *Port) validateAdopt(ps *Problems) {
 	if !p.Adopt {
 		return
@@ -116,7 +137,7 @@ func (p *Port) validateAdopt(ps *Problems) {
 }
 
 // ofALink are the keys that only a link of the kernel has.
-var ofALink = []string{"ifname", "netns", "txqlen", "up", "persistent", "adopt", "owner", "group", "offload", "coalesce"}
+var ofALink = []string{"link", "ifname", "netns", "txqlen", "up", "persistent", "adopt", "owner", "group", "offload", "coalesce"}
 
 // refuse says of each of the keys that is set that the port cannot have it.
 func (p *Port) refuse(ps *Problems, msg string, keys ...string) {

@@ -117,10 +117,11 @@ type Containment struct {
 
 // Device is the TAP behind a port.
 type Device struct {
-	Flags      []string `json:"tun_flags"`    // TUNGETIFF
-	Features   []string `json:"tun_features"` // TUNGETFEATURES: what the kernel offers
-	VnetHdrLen int      `json:"vnet_hdr_len"` // bytes
-	Offloads   string   `json:"offloads"`     // agreed with the kernel, such as "csum tso4"
+	Ifname     string   `json:"ifname,omitempty"` // of the TAP's link, which for a netdev is not the port's
+	Flags      []string `json:"tun_flags"`        // TUNGETIFF
+	Features   []string `json:"tun_features"`     // TUNGETFEATURES: what the kernel offers
+	VnetHdrLen int      `json:"vnet_hdr_len"`     // bytes
+	Offloads   string   `json:"offloads"`         // agreed with the kernel, such as "csum tso4"
 }
 
 // Traffic counts one direction.

@@ -56,7 +56,7 @@ func (s *Server) port(name string) (any, error) {
 	p := portOf(&info)
 	p.Stats = new(portStats(&info))
 	if device != nil {
-		p.Device = &Device{Flags: device.Flags, Features: device.Features, VnetHdrLen: device.VnetHdrLen, Offloads: device.Offloads.String()}
+		p.Device = &Device{Ifname: device.Ifname, Flags: device.Flags, Features: device.Features, VnetHdrLen: device.VnetHdrLen, Offloads: device.Offloads.String()}
 	}
 	return &p, nil
 }

@@ -47,7 +47,7 @@ func (c *TAPConfig) adoption(d *netdev) (*adoption, error) {
 		return nil, failed("adopt TAP", c.Ifname, "ask for its offloads", err)
 	}
 	if c.FoundDir != "" {
-		if a.path, err = recordPath(c.FoundDir, d.Index); err != nil {
+		if a.path, err = recordPath(c.FoundDir, 0, d.Index); err != nil {
 			return nil, failed("adopt TAP", c.Ifname, "name the record of how it was found", err)
 		}
 	}
@@ -99,7 +99,7 @@ func (a *adoption) check(fd int, ifname string) (hdrLen int, err error) {
 	if err := sameLink(fd, a.index); err != nil {
 		return 0, &Error{Op: op, Name: ifname, Why: "the link was replaced just now", Fix: "try again", Err: ErrBusy}
 	}
-	now, err := queryIndex(a.index)
+	now, err := queryIndex(OwnNSID, a.index)
 	if err != nil {
 		return 0, failed(op, ifname, "look at the link again", err)
 	}
@@ -131,17 +131,20 @@ func (d *netdev) flags() uint16 {
 // inUse tells whether somebody has the TAP open.
 func (d *netdev) inUse() bool { return d.attached || d.queues > 0 }
 
-// release closes an adopted TAP and leaves it as it was found. Of one that lives
+// release closes an adopted TAP and leaves it, or the link behind it, as it was found. Of one that lives
 // in another namespace by now, where it cannot be opened again, that is the link
 // alone.
 func (t *TAP) release() error {
+	if t.lower != 0 {
+		return t.unplumb()
+	}
 	a := t.adopted
 	d, err := t.netdev()
 	if err == nil && d.NSID != OwnNSID {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		defer a.forget()
-		err = t.enter(d.Ifname, func(h *netlink.Handle) error { return a.found.putBackLink(h, d) })
+		err = t.enter(d.Ifname, func(h *netlink.Handle, _ int) error { return a.found.putBackLink(h, d) })
 		return errors.Join(err, t.file.Close())
 	}
 	if err := t.file.Close(); err != nil {

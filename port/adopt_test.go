@@ -250,7 +250,7 @@ func TestPutBackBelievesOnlyItsOwnRecords(t *testing.T) {
 	dir := t.TempDir()
 	foreign(t, "old0", unix.IFF_NO_PI)
 	before := lookAt(t, "old0")
-	path, err := recordPath(dir, before.Index)
+	path, err := recordPath(dir, 0, before.Index)
 	if err != nil {
 		t.Fatal(err)
 	}

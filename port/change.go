@@ -62,7 +62,7 @@ func (t *TAP) setLink(c LinkChange, ip []netip.Prefix, confirm func(*netdev) err
 		}
 	}
 	var added []netip.Prefix
-	err = t.enter(before.Ifname, func(h *netlink.Handle) (err error) {
+	err = t.enter(before.Ifname, func(h *netlink.Handle, _ int) (err error) {
 		added, err = change(h, before, &c, ip)
 		return err
 	})
@@ -97,7 +97,7 @@ func (t *TAP) putBack(before *netdev, added []netip.Prefix) error {
 	if err != nil {
 		return err
 	}
-	return t.enter(now.Ifname, func(h *netlink.Handle) error {
+	return t.enter(now.Ifname, func(h *netlink.Handle, _ int) error {
 		link := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: now.Index}}
 		for _, p := range added {
 			failure := h.AddrDel(link, address(p))
@@ -111,19 +111,20 @@ func (t *TAP) putBack(before *netdev, added []netip.Prefix) error {
 	})
 }
 
-// enter calls f with netlink sockets of the namespace that the link lives in.
-func (t *TAP) enter(ifname string, f func(*netlink.Handle) error) (err error) {
+// enter calls f with netlink sockets of the namespace that the link lives in, and
+// its id.
+func (t *TAP) enter(ifname string, f func(h *netlink.Handle, nsid int) error) (err error) {
 	closed := t.conn.Control(func(fd uintptr) {
 		err = t.locate(int(fd), func(_ string, ns, nsid int) error {
 			if nsid == OwnNSID {
-				return f(&netlink.Handle{}) // a socket for each request
+				return f(&netlink.Handle{}, nsid) // a socket for each request
 			}
 			h, err := netlink.NewHandleAt(netns.NsHandle(ns), unix.NETLINK_ROUTE)
 			if err != nil {
 				return failed(setUpLink, ifname, "enter its network namespace", err)
 			}
 			defer h.Close()
-			return f(h)
+			return f(h, nsid)
 		})
 	})
 	if closed != nil {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// found is how an adopted TAP was before the switch changed it.
+// found is how an adopted TAP, or a link of OpenNetdev, was before the switch changed it.
 type found struct {
 	// Link is what the switch has changed, as it was, and IP what it has added.
 	Link LinkChange     `json:"link"`
@@ -24,6 +24,9 @@ type found struct {
 	VnetHdrLen int             `json:"vnet_hdr_len"`
 	Offload    int             `json:"offload"`
 	Wanted     map[string]bool `json:"wanted"`
+	// Netdev is nil unless the link became a port by OpenNetdev. Then the kernel
+	// keeps nothing of a last user.
+	Netdev *foundNetdev `json:"netdev,omitempty"`
 }
 
 // adoption is found with what belongs to it. It is kept in a file so that the
@@ -98,8 +101,11 @@ func (f *found) putBackLink(h *netlink.Handle, now *netdev) (err error) {
 // has closed, as it was found and returns its name. One that is gone is as good as
 // put back, and has none.
 func (a *adoption) putBack() (name string, err error) {
+	if a.found.Netdev != nil {
+		return a.putBackNetdev()
+	}
 	const op = "leave TAP as it was found"
-	d, err := queryIndex(a.index)
+	d, err := queryIndex(OwnNSID, a.index)
 	if err == unix.ENODEV || err == nil && (!d.tap || !d.persistent) {
 		a.forget()
 		return "", nil

@@ -11,6 +11,7 @@ import (
 // Info describes a TAP for people.
 type Info struct {
 	Link       Link
+	Ifname     string   // of the TAP; of a port by OpenNetdev the Link's is another
 	Flags      []string // of the TAP, such as "tap", "no_pi", "vnet_hdr", "persist"
 	Features   []string // that the kernel knows
 	Owner      int      // user id, -1 if not set
@@ -34,7 +35,7 @@ func (t *TAP) info(fd int) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	_, flags, err := getIff(fd)
+	ifname, flags, err := getIff(fd)
 	if err != nil {
 		return Info{}, err
 	}
@@ -47,7 +48,7 @@ func (t *TAP) info(fd int) (Info, error) {
 		return Info{}, failed("describe TAP", d.Ifname, "TUNGETVNETHDRSZ", err)
 	}
 	return Info{
-		Link: d.Link, Flags: words(flags), Features: words(uint16(features)),
+		Link: d.Link, Ifname: ifname, Flags: words(flags), Features: words(uint16(features)),
 		Owner: d.owner, Group: d.group, VnetHdrLen: int(hdrLen), Offloads: t.Offloads(),
 	}, nil
 }

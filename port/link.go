@@ -53,6 +53,9 @@ func (t *TAP) find(fd int) (d *netdev, err error) {
 			if d, err = query(nsid, name); err != nil && err != unix.ENODEV {
 				err = failed("find the link", name, "ask rtnetlink", err)
 			}
+			if err == nil && t.lower != 0 {
+				d, err = t.behind(d)
+			}
 			return err
 		})
 		if err != unix.ENODEV {
@@ -60,6 +63,21 @@ func (t *TAP) find(fd int) (d *netdev, err error) {
 		}
 	}
 	return d, err
+}
+
+// behind returns the link that the TAP own stands for. Where it has gone, the TAP
+// goes too, so that who reads from it hears of that.
+func (t *TAP) behind(own *netdev) (*netdev, error) {
+	d, err := queryIndex(own.NSID, t.lower)
+	if err == unix.ENODEV {
+		_ = deleteLink(own.NSID, own.Index) // It fails only if somebody was faster.
+		return nil, ErrGone
+	}
+	if err != nil {
+		return nil, failed("find the link", "behind "+own.Ifname, "ask rtnetlink", err)
+	}
+	d.KernelDrops = own.KernelDrops // The queue in front of the switch is the TAP's.
+	return d, nil
 }
 
 // locate calls f with the link's name and its namespace: a descriptor that is

@@ -22,15 +22,15 @@ func TestTAPsAreListedAsTheyAre(t *testing.T) {
 	ipLink(t, "list0", func(l netlink.Link) error {
 		return errors.Join(netlink.LinkSetGroup(l, 7), netlink.LinkSetAlias(l, "a b"))
 	})
-	want := []TAPLink{
+	want := []HostLink{
 		{Ifname: "list0", Alias: "a b", Group: 7, Persistent: true},
 		{Ifname: "list1", Persistent: true, InUse: true},
 		{Ifname: "list3", InUse: true},
 	}
 	for i := range want {
-		want[i].Index = linkNamed(t, want[i].Ifname).Index
+		want[i].Kind, want[i].Index = KindTUN, linkNamed(t, want[i].Ifname).Index
 	}
-	got, err := m.TAPs()
+	got, err := m.Links(KindTUN)
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
 	}
@@ -65,7 +65,7 @@ func TestInterruptedDumpIsRepeatedAndCounted(t *testing.T) {
 	}()
 	deadline := time.Now().Add(patience)
 	for m.Resyncs() == 0 && time.Now().Before(deadline) {
-		links, err := m.TAPs()
+		links, err := m.Links(KindTUN)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,11 @@ type netdev struct {
 	alias     string
 	linkGroup uint32
 	kind      string // IFLA_INFO_KIND: "tun" for TUNs and TAPs, "" for a NIC
+	ethernet  bool   // ARPHRD_ETHER: neither lo nor a TUN, a tunnel of IP or the like
+	promisc   bool   // asked for by somebody, not only in force
+	master    int    // index of the bridge, bond or the like that it belongs to; 0: none
+	slaveKind string // IFLA_INFO_SLAVE_KIND: the master's kind
+	genMode   int    // how IPv6 makes its addresses; -1: there is no IPv6 on the link
 
 	// Of kind "tun" only.
 	tap, persistent, multiQueue bool
@@ -31,32 +36,46 @@ func query(nsid int, name string) (*netdev, error) {
 	return ask(nsid, nl.NewIfInfomsg(unix.AF_UNSPEC), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
 }
 
-// queryIndex is query for a link of the own namespace that is known by index.
-func queryIndex(index int) (*netdev, error) {
+// queryIndex is query for a link that is known by index.
+func queryIndex(nsid, index int) (*netdev, error) {
 	which := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	which.Index = int32(index)
-	return ask(OwnNSID, which)
+	return ask(nsid, which)
 }
 
-func ask(nsid int, which ...nl.NetlinkRequestData) (*netdev, error) {
-	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
+// deleteLink deletes a link of the network namespace nsid.
+func deleteLink(nsid, index int) error {
+	which := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	which.Index = int32(index)
+	_, err := linkRequest(unix.RTM_DELLINK, unix.NLM_F_ACK, nsid, which).Execute(unix.NETLINK_ROUTE, 0)
+	return err
+}
+
+func linkRequest(proto, flags, nsid int, which ...nl.NetlinkRequestData) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(proto, flags)
 	for _, data := range which {
 		req.AddData(data)
 	}
 	if nsid != OwnNSID {
 		req.AddData(nl.NewRtAttr(unix.IFLA_TARGET_NETNSID, nl.Uint32Attr(uint32(nsid))))
 	}
-	msgs, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	return req
+}
+
+func ask(nsid int, which ...nl.NetlinkRequestData) (*netdev, error) {
+	msgs, err := linkRequest(unix.RTM_GETLINK, 0, nsid, which...).Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
 	if err != nil {
 		return nil, err
 	}
 	if len(msgs) != 1 || len(msgs[0]) < unix.SizeofIfInfomsg {
 		return nil, unix.EBADMSG
 	}
-	d := &netdev{owner: -1, group: -1}
+	d := newNetdev()
 	d.NSID = nsid
 	return d, d.decode(msgs[0])
 }
+
+func newNetdev() *netdev { return &netdev{owner: -1, group: -1, genMode: -1} }
 
 // The offset of tx_dropped in struct rtnl_link_stats64 (linux/if_link.h).
 const txDroppedOffset = 7 * 8
@@ -66,6 +85,8 @@ func (d *netdev) decode(m []byte) error {
 	d.Index = int(head.Index)
 	d.AdminUp = head.Flags&unix.IFF_UP != 0
 	d.Up = isUp(head.Flags)
+	d.ethernet = head.Type == unix.ARPHRD_ETHER
+	d.promisc = head.Flags&unix.IFF_PROMISC != 0
 	return eachAttr(m[unix.SizeofIfInfomsg:], func(kind uint16, v []byte) error {
 		switch kind {
 		case unix.IFLA_IFNAME:
@@ -80,6 +101,10 @@ func (d *netdev) decode(m []byte) error {
 			d.alias = unix.ByteSliceToString(v)
 		case unix.IFLA_GROUP:
 			d.linkGroup = uint32(number(v))
+		case unix.IFLA_MASTER:
+			d.master = number(v)
+		case unix.IFLA_AF_SPEC:
+			return eachAttr(v, d.decodeFamily)
 		case unix.IFLA_CARRIER:
 			d.attached = number(v) != 0
 		case unix.IFLA_STATS64:
@@ -103,10 +128,24 @@ func (d *netdev) decodeInfo(kind uint16, v []byte) error {
 	switch {
 	case kind == nl.IFLA_INFO_KIND:
 		d.kind = unix.ByteSliceToString(v)
-	case kind == nl.IFLA_INFO_DATA && d.kind == "tun":
+	case kind == nl.IFLA_INFO_SLAVE_KIND:
+		d.slaveKind = unix.ByteSliceToString(v)
+	case kind == nl.IFLA_INFO_DATA && d.kind == KindTUN:
 		return eachAttr(v, d.decodeTUN)
 	}
 	return nil
+}
+
+func (d *netdev) decodeFamily(family uint16, v []byte) error {
+	if family != unix.AF_INET6 {
+		return nil
+	}
+	return eachAttr(v, func(kind uint16, v []byte) error {
+		if kind == unix.IFLA_INET6_ADDR_GEN_MODE {
+			d.genMode = number(v)
+		}
+		return nil
+	})
 }
 
 func (d *netdev) decodeTUN(kind uint16, v []byte) error {

@@ -87,24 +87,41 @@ func OpenTAP(cfg TAPConfig) (*TAP, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	target := -1 // the namespace to move to
-	if cfg.Netns != "" {
-		fd, err := openNetns(cfg.Netns)
-		if err != nil {
-			return nil, err
-		}
-		defer unix.Close(fd)
-		own, err := isOwn(fd)
-		if err != nil {
-			return nil, failed("open TAP", cfg.Ifname, "compare network namespaces", err)
-		}
-		if !own {
-			target = fd
-		}
+	target, err := openTarget(cfg.Netns, cfg.Ifname)
+	if err != nil {
+		return nil, err
 	}
-	obtain := func() (*TAP, error) { return create(&cfg, target) }
+	if target >= 0 {
+		defer unix.Close(target)
+	}
+	return openAt(&cfg, target)
+}
+
+// openTarget opens the namespace netns for the link ifname; -1 is the own one.
+func openTarget(netns, ifname string) (int, error) {
+	if netns == "" {
+		return -1, nil
+	}
+	fd, err := openNetns(netns)
+	if err != nil {
+		return -1, err
+	}
+	own, err := isOwn(fd)
+	if err == nil && !own {
+		return fd, nil
+	}
+	_ = unix.Close(fd) // Opened to be read: nothing can be lost.
+	if err != nil {
+		return -1, failed("open TAP", ifname, "compare network namespaces", err)
+	}
+	return -1, nil
+}
+
+// openAt is OpenTAP of a valid cfg whose namespace is open as target.
+func openAt(cfg *TAPConfig, target int) (*TAP, error) {
+	obtain := func() (*TAP, error) { return create(cfg, target) }
 	if cfg.Adopt {
-		obtain = func() (*TAP, error) { return adopt(&cfg) }
+		obtain = func() (*TAP, error) { return adopt(cfg) }
 	}
 	t, err := obtain()
 	for try := 0; try < dyingTries && errors.Is(err, errUnseen); try++ {
@@ -114,7 +131,7 @@ func OpenTAP(cfg TAPConfig) (*TAP, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := t.place(&cfg, target); err != nil {
+	if err := t.place(cfg, target); err != nil {
 		left := t.Close()
 		if t.adopted != nil && left != nil {
 			return nil, fmt.Errorf("%w; %w", err, left)

@@ -26,7 +26,7 @@ func (a *adoption) keep(ifname string) error {
 	}
 	if err != nil {
 		return &Error{
-			Op: "adopt TAP", Name: ifname, Why: "how it was found cannot be kept: " + err.Error(),
+			Op: "keep how the link was found", Name: ifname, Why: "how it was found cannot be kept: " + err.Error(),
 			Fix: "let the daemon write to " + filepath.Dir(a.path), Err: err,
 		}
 	}
@@ -40,11 +40,16 @@ func (a *adoption) forget() {
 	}
 }
 
-// recordPath names the file for a link. Neither another boot nor another
-// namespace may take it for one of its own links.
-func recordPath(dir string, index int) (string, error) {
+// recordPath names the file for a link, whose namespace has that number if it is
+// not the own one. Neither another boot nor another namespace may take it for one
+// of its own links.
+func recordPath(dir string, inode uint64, index int) (string, error) {
 	prefix, err := recordPrefix()
-	return filepath.Join(dir, prefix+strconv.Itoa(index)), err
+	name := strconv.Itoa(index)
+	if inode != 0 {
+		name = fmt.Sprintf("%d.%d", inode, index)
+	}
+	return filepath.Join(dir, prefix+name), err
 }
 
 func recordPrefix() (string, error) {
@@ -56,8 +61,8 @@ func recordPrefix() (string, error) {
 	return fmt.Sprintf("%s.%d.", strings.TrimSpace(string(boot)), ns.ino), err
 }
 
-// PutBack leaves the TAPs that a process has adopted and not put back as they
-// were found: dir is the FoundDir of their TAPConfig, and need not exist. That
+// PutBack leaves the links that a process has adopted or attached and not put back
+// as they were found: dir is the FoundDir of their configuration, and need not exist. That
 // process has ended, or is about to. It returns the names of the links; the
 // error is about those that could not be put back, which are not tried again.
 func PutBack(dir string) (names []string, err error) {
@@ -67,12 +72,12 @@ func PutBack(dir string) (names []string, err error) {
 	}
 	prefix, failure := recordPrefix()
 	if err = errors.Join(err, failure); err != nil {
-		return nil, fmt.Errorf("put adopted TAPs back: %w", err)
+		return nil, fmt.Errorf("put links back: %w", err)
 	}
 	for _, r := range records {
 		a := &adoption{path: filepath.Join(dir, r.Name())}
 		text, ours := strings.CutPrefix(r.Name(), prefix)
-		if a.index, failure = strconv.Atoi(text); ours && failure == nil {
+		if a.index, failure = strconv.Atoi(text[strings.LastIndexByte(text, '.')+1:]); ours && failure == nil {
 			name, failure := a.resume()
 			if err = errors.Join(err, failure); name != "" {
 				names = append(names, name)
@@ -90,7 +95,7 @@ func (a *adoption) resume() (name string, err error) {
 		err = json.Unmarshal(text, &a.found)
 	}
 	if err != nil {
-		return "", fmt.Errorf("put an adopted TAP back: %w", err)
+		return "", fmt.Errorf("put a link back: %w", err)
 	}
 	return a.putBack()
 }

@@ -38,8 +38,11 @@ type TAP struct {
 	conn syscall.RawConn
 	home nsIdentity // the namespace that the descriptor was opened in
 	made bool       // the link was not there before
-	// adopted is nil unless the TAP is to be left as it was found.
+	// adopted is nil unless the TAP, or lower, is to be left as it was found.
 	adopted *adoption
+	// beside is the index of the TAP's link and lower that of the port's, if that is
+	// another; else they are 0.
+	beside, lower int
 
 	fill  func(fd uintptr) bool // readAll, bound once: a method value is an allocation
 	batch *frame.Batch          // being filled

@@ -50,19 +50,40 @@ type rule struct {
 	group *uint32
 }
 
-func (r *rule) matches(l *port.TAPLink) bool {
-	return r.Match.MatchesName(l.Ifname, l.Alias) && (r.group == nil || *r.group == l.Group)
+func (r *rule) matches(l *port.HostLink) bool {
+	return (r.netdev() || l.Kind == port.KindTUN) && r.Match.MatchesName(l.Ifname, l.Alias, l.Kind) &&
+		(r.group == nil || *r.group == l.Group) && (r.Match.Driver == "" || r.Match.MatchesDriver(l.Driver()))
+}
+
+// netdev tells whether the rule is for any link, and not for TAPs to adopt only.
+func (r *rule) netdev() bool { return r.Port.Kind == config.KindNetdev }
+
+// kindOfLinks is that of the links which are to be compared with rules and their
+// ports; empty for any.
+func (s *Switch) kindOfLinks() string {
+	if slices.ContainsFunc(s.auto.rules, func(r rule) bool { return r.netdev() }) {
+		return ""
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range s.ports {
+		if a.rule != 0 && a.ruled.Kind == config.KindNetdev {
+			return ""
+		}
+	}
+	return port.KindTUN
 }
 
 // sighting is a link as it was when it was last another than before.
 type sighting struct {
-	link  port.TAPLink
+	link  port.HostLink
 	since time.Time
 	done  bool // tried or reported: not again until it is another
 }
 
 // AutoAttach puts the rules in force, and returns when there are ports for all
-// links that match now and can be had. It replaces those of before; the ports
+// TAPs that match now and can be had; a link that is to be a netdev is looked at
+// for a moment. It replaces those of before; the ports
 // that both make alike are not touched.
 func (s *Switch) AutoAttach(rules []config.AutoAttach) error {
 	s.auto.mu.Lock()
@@ -144,7 +165,7 @@ func (s *Switch) keepAttaching() {
 // there has to be another round, also without an event; 0 for never. The caller
 // holds auto.mu.
 func (s *Switch) round() time.Duration {
-	links, err := s.monitor.TAPs()
+	links, err := s.monitor.Links(s.kindOfLinks())
 	if err != nil {
 		return lookAgain
 	}
@@ -168,8 +189,8 @@ func (s *Switch) round() time.Duration {
 			if do != nil {
 				work = append(work, do)
 			}
-		case n == 0 || a.name != l.Ifname:
-			// Under its new name it is another port.
+		case n == 0 || a.name != l.Ifname || a.ruled.Kind != s.auto.rules[n-1].Port.Kind:
+			// Under its new name, or of another kind, it is another port.
 			work = append(work, func() { _ = s.remove(a) })
 			unsettled = true
 		default:
@@ -210,7 +231,7 @@ func (s *Switch) ofRules(index int, a *attached) bool {
 }
 
 // ruleOf returns the number of the first rule that matches, from 1, or 0.
-func (x *autoAttach) ruleOf(l *port.TAPLink) int {
+func (x *autoAttach) ruleOf(l *port.HostLink) int {
 	for i := range x.rules {
 		if x.rules[i].matches(l) {
 			return i + 1
@@ -220,14 +241,19 @@ func (x *autoAttach) ruleOf(l *port.TAPLink) int {
 }
 
 // owners returns the ports of links in the own namespace by index, also those
-// that are on their way out.
+// that are on their way out. A TAP beside the link of a port is nobody's to take.
 func (s *Switch) owners() map[int]*attached {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	owners := make(map[int]*attached, len(s.byTAP))
 	for _, a := range s.ports {
-		if _, ok := a.port.(*port.TAP); ok && a.link.NSID == port.OwnNSID {
-			owners[a.link.Index] = a
+		t, ok := a.port.(*port.TAP)
+		if !ok || a.link.NSID != port.OwnNSID {
+			continue
+		}
+		owners[a.link.Index] = a
+		if beside := t.Beside(); beside != 0 {
+			owners[beside] = &attached{}
 		}
 	}
 	return owners
@@ -235,7 +261,7 @@ func (s *Switch) owners() map[int]*attached {
 
 // consider returns what to do about a link that rule n matches and that is no
 // port, and whether it is to be looked at again soon.
-func (s *Switch) consider(l *port.TAPLink, n int) (do func(), wait bool) {
+func (s *Switch) consider(l *port.HostLink, n int) (do func(), wait bool) {
 	at, link := s.auto.seen[l.Index], *l
 	link.AdminUp = false // Up or down, it can be had as little or as well.
 	if at == nil || at.link != link {
@@ -248,8 +274,13 @@ func (s *Switch) consider(l *port.TAPLink, n int) (do func(), wait bool) {
 	if left || at.done {
 		return nil, false
 	}
-	ready := l.Persistent && !l.InUse
-	if !ready && time.Since(at.since) < settling {
+	ready, patience := l.Persistent && !l.InUse, settling
+	if s.auto.rules[n-1].netdev() {
+		// Whoever has made it may be about to put it into a bridge or elsewhere.
+		patience = lookAgain
+		ready = time.Since(at.since) >= patience
+	}
+	if !ready && time.Since(at.since) < patience {
 		return nil, true
 	}
 	at.done = true
@@ -327,7 +358,11 @@ func (s *Switch) renumber(old []config.AutoAttach) {
 // caller holds auto.mu.
 func (s *Switch) yield(p config.Port) {
 	for index, a := range s.owners() {
-		wanted := p.Adopt && index == a.link.Index && p.Resolved().Ifname == a.link.Ifname
+		name := p.Resolved().Link
+		if p.Adopt {
+			name = p.Resolved().Ifname
+		}
+		wanted := p.Netns == "" && index == a.link.Index && name == a.link.Ifname
 		if a.rule != 0 && (a.name == p.Name || wanted) {
 			_ = s.remove(a) // If it fails, so does adding p.
 		}

@@ -55,10 +55,10 @@ func (s *Switch) open(a *attached) error {
 
 // openers make the device of a port, by kind.
 var openers = map[string]func(*Switch, config.Port) (device, error){
-	config.KindTAP:    (*Switch).openTAP,
-	config.KindStream: (*Switch).openStream,
-	config.KindDgram:  (*Switch).openDgram,
-
+	config.KindTAP:       (*Switch).openTAP,
+	config.KindStream:    (*Switch).openStream,
+	config.KindDgram:     (*Switch).openDgram,
+	config.KindNetdev:    (*Switch).openNetdev,
 	config.KindResponder: (*Switch).openResponder,
 }
 
@@ -72,6 +72,19 @@ func (s *Switch) openTAP(c config.Port) (device, error) {
 	if err != nil {
 		return nil, err
 	}
+	return prepared(t, c)
+}
+
+func (s *Switch) openNetdev(c config.Port) (device, error) {
+	t, err := port.OpenNetdev(port.NetdevConfig{Ifname: c.Link, Netns: c.Netns, MTU: c.MTU, Up: *c.Up, FoundDir: s.foundDir})
+	if err != nil {
+		return nil, err
+	}
+	return prepared(t, c)
+}
+
+// prepared sets of a new TAP what has nothing to do with its link.
+func prepared(t *port.TAP, c config.Port) (device, error) {
 	if err := t.SetOffload(*c.Offload); err != nil {
 		return nil, errors.Join(err, t.Discard())
 	}
@@ -112,7 +125,7 @@ func (s *Switch) Set(name string, change func(config.Port) (config.Port, error))
 		return err
 	}
 	if a.rule != 0 {
-		return invalidf("port %q is what auto_attach[%d] makes it: change that rule, or delete the port and add it with --adopt", name, a.rule-1)
+		return invalidf("port %q is what auto_attach[%d] makes it: change that rule, or delete the port and add it with --adopt or --kind netdev", name, a.rule-1)
 	}
 	return s.set(a, change)
 }
@@ -196,6 +209,7 @@ func unchangeable(old, next config.Port) error {
 		{"listen", old.Listen != next.Listen},
 		{"dial", old.Dial != next.Dial},
 		{"kind", old.Kind != next.Kind},
+		{"link", old.Link != next.Link},
 		{"ifname", old.Ifname != next.Ifname},
 		{"netns", old.Netns != next.Netns},
 		{"ip", !slices.Equal(old.IP, next.IP)},

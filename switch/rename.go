@@ -1,6 +1,8 @@
 package vswitch
 
 import (
+	"cmp"
+
 	"github.com/vswitchd/vswitchd/config"
 	"github.com/vswitchd/vswitchd/port"
 )
@@ -22,8 +24,8 @@ func (s *Switch) followNames() {
 		again = false
 		taken := map[string]bool{}
 		for _, a := range s.ports {
-			if a.cfg.Kind == config.KindTAP && a.cfg.Netns == "" && (stuck[a] || !a.renamed()) {
-				taken[a.cfg.Ifname] = true
+			if name := a.linkName(); name != "" && a.cfg.Netns == "" && (stuck[a] || !a.renamed()) {
+				taken[name] = true
 			}
 		}
 		for _, a := range s.ports {
@@ -47,14 +49,21 @@ func (s *Switch) followNames() {
 // configured one after a restart. In another network namespace it is not found
 // at all, and what a rule makes is called as its link.
 func (a *attached) renamed() bool {
-	return !a.leaving && a.rule == 0 && (a.cfg.Adopt || a.cfg.Persistent) &&
-		a.link.NSID == port.OwnNSID && a.link.Ifname != a.cfg.Ifname
+	return !a.leaving && a.rule == 0 && (a.cfg.Adopt || a.cfg.Persistent || a.cfg.Kind == config.KindNetdev) &&
+		a.link.NSID == port.OwnNSID && a.link.Ifname != a.linkName()
 }
+
+// linkName is the configured name of the link; empty if the port has none.
+func (a *attached) linkName() string { return cmp.Or(a.cfg.Link, a.cfg.Ifname) }
 
 func (a *attached) underPresentName() config.Port {
 	given := a.given
-	if given.Ifname = a.link.Ifname; given.Ifname == a.name {
-		given.Ifname = ""
+	name := &given.Ifname
+	if a.cfg.Kind == config.KindNetdev {
+		name = &given.Link
+	}
+	if *name = a.link.Ifname; *name == a.name {
+		*name = ""
 	}
 	return given
 }

@@ -44,6 +44,7 @@ func TestSoak(t *testing.T) {
 	}
 	t.Run("PortsComeAndGo", testPortsComeAndGo)
 	t.Run("DeletedLinkCostsItsOwnPort", testDeletedLinkCostsItsOwnPort)
+	t.Run("DeletedNetdevCostsItsOwnPort", testDeletedNetdevCostsItsOwnPort)
 	t.Run("EndedNamespaceCostsItsOwnPort", testEndedNamespaceCostsItsOwnPort)
 	t.Run("StoppedDaemonForgetsNobody", testStoppedDaemonForgetsNobody)
 	t.Run("KilledDaemonComesBackAsItWas", testKilledDaemonComesBackAsItWas)

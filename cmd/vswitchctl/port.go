@@ -232,6 +232,10 @@ func writePort(w io.Writer, p *control.Port) {
 		row("contained", fmt.Sprintf("%s; %d times, %d frames lost", now, c.Times, c.Lost))
 	}
 	if d := p.Device; d != nil {
+		if p.Kind == config.KindNetdev {
+			row("redirected to", d.Ifname)
+			row("host stack", "silenced on "+p.Ifname+": it hears nothing there, and has no link-local address")
+		}
 		row("TUN flags", strings.Join(d.Flags, " "))
 		row("TUN features", strings.Join(d.Features, " "))
 		row("vnet_hdr length", strconv.Itoa(d.VnetHdrLen))

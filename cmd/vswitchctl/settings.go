@@ -32,11 +32,12 @@ const (
 // settings are in the order of config.Port. Values that need knowledge, such as
 // what a MAC address looks like, are the daemon's to judge: there is one truth.
 var settings = []setting{
-	{"kind", "kind", text, "`KIND` of port: tap, stream or dgram for a VMM by a unix socket, or responder, which answers ARP, ND and ping"},
+	{"kind", "kind", text, "`KIND` of port: tap, netdev for a link that is there, stream or dgram for a VMM by a unix socket, or responder, which answers ARP, ND and ping"},
 	{"listen", "listen", text, "`PATH` of the socket that a stream or dgram makes"},
 	{"dial", "dial", text, "`PATH` of the socket that a stream or dgram connects to"},
+	{"link", "link", text, "`NAME` of the link that a netdev takes, and puts back when the port goes; default: the port's"},
 	{"ifname", "ifname", text, "`NAME` of the link; default: the port's"},
-	{"netns", "netns", text, "network `NAMESPACE` to move the link to: name, path or pid"},
+	{"netns", "netns", text, "network `NAMESPACE` to move the link to, or that a netdev's is in: name, path or pid"},
 	{"mac", "mac", text, "`MAC` address of the link, the station's"},
 	{"mtu", "mtu", number, "MTU of the link in `BYTES`"},
 	{"txqlen", "txqlen", number, "queue in front of the switch in `FRAMES`"},
@@ -87,7 +88,7 @@ func withSettings(c *cobra.Command) *cobra.Command {
 	}
 	f.Bool("up", false, "bring the link up (the default)")
 	f.Bool("down", false, "bring the link down")
-	offer(c, "kind", "tap", "stream", "dgram", "responder")
+	offer(c, "kind", "tap", "netdev", "stream", "dgram", "responder")
 	offer(c, "frame-types", "all", "tagged", "untagged")
 	offer(c, "role", "host", "uplink")
 	offer(c, "state", "forwarding", "learning", "discarding")

@@ -49,6 +49,8 @@ func TestPrograms(t *testing.T) {
 	t.Run("RenamedTAPIsFoundAgainAfterAKill", testRenamedTAPIsFoundAgainAfterAKill)
 	t.Run("MovedTAPIsLeftWhereItIsAfterAKill", testMovedTAPIsLeftWhereItIsAfterAKill)
 	t.Run("RulesAttachAndDetach", testRulesAttachAndDetach)
+	t.Run("NetdevIsLeftAsItWasFound", testNetdevIsLeftAsItWasFound)
+	t.Run("RuleTakesTheTAPOfAVMM", testRuleTakesTheTAPOfAVMM)
 	t.Run("StartedDaemonKeepsNeededCapabilitiesOnly", testStartedDaemonKeepsNeededCapabilitiesOnly)
 	t.Run("ConfinedDaemonDoesAllItsWork", testConfinedDaemonDoesAllItsWork)
 	t.Run("ConfinedDaemonWritesWhereItMayOnly", testConfinedDaemonWritesWhereItMayOnly)

@@ -64,30 +64,30 @@ func discard(kept config.Kept, st control.Startup, path string, log *slog.Logger
 	}
 }
 
-// putBack does what a daemon before did not come to do: it leaves the TAPs that
-// it had adopted as they were found. Those of the configuration are adopted anew.
+// putBack does what a daemon before did not come to do: it leaves the links
+// that it had adopted or attached as they were found. Those of the configuration are adopted anew.
 func putBack(dir string, log *slog.Logger) {
 	names, err := port.PutBack(dir)
 	for _, name := range names {
-		log.Info("adopted TAP put back as it was found", "ifname", name)
+		log.Info("link put back as it was found", "ifname", name)
 	}
 	if err != nil {
-		log.Warn("adopted TAPs not put back as they were found", "err", err)
+		log.Warn("links not put back as they were found", "err", err)
 	}
 }
 
 // bringBack adds the ports and static entries of the running configuration. A
-// port whose network namespace or adopted TAP has ended with the daemon is left
+// port whose network namespace or foreign link has ended with the daemon is left
 // out: nobody can bring it back, and it must not keep the others from coming.
 func bringBack(ctx context.Context, sw *vswitch.Switch, c *config.Config, path string, log *slog.Logger) error {
 	var mu sync.Mutex
 	var lost []string
 	err := addPorts(ctx, c.Ports, func(p config.Port) error {
 		err := sw.Add(p)
-		if p.Netns == "" && !p.Adopt || !errors.Is(err, fs.ErrNotExist) {
+		if p.Netns == "" && !p.Adopt && p.Kind != config.KindNetdev || !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		log.Warn("port not resumed: its network namespace or adopted TAP is gone", "port", p.Name, "err", err)
+		log.Warn("port not resumed: its link or network namespace is gone", "port", p.Name, "err", err)
 		mu.Lock()
 		defer mu.Unlock()
 		lost = append(lost, p.Name)

@@ -1,0 +1,179 @@
+package test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/vswitchd/vswitchd/config"
+	"github.com/vswitchd/vswitchd/internal/netns"
+	"github.com/vswitchd/vswitchd/internal/nettest"
+	vswitch "github.com/vswitchd/vswitchd/switch"
+)
+
+// wire makes a veth pair: name in the tests' namespace, and eth0 with the addresses
+// in one of its own.
+func wire(t *testing.T, name string, addresses ...string) *netns.NS {
+	t.Helper()
+	far := nettest.New(t)
+	fd, err := unix.Open(far.Path(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: "eth0", PeerNamespace: netlink.NsFd(fd)}
+	if err := netlink.LinkAdd(veth); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = netlink.LinkDel(veth) })
+	err = far.Do(func() error {
+		const conf = "/proc/sys/net/ipv6/conf/eth0/"
+		err := errors.Join(os.WriteFile(conf+"disable_ipv6", []byte("0"), 0), os.WriteFile(conf+"accept_dad", []byte("0"), 0))
+		eth0, failure := netlink.LinkByName("eth0")
+		if err = errors.Join(err, failure); err != nil {
+			return err
+		}
+		for _, text := range addresses {
+			a, failure := netlink.ParseAddr(text)
+			if err = errors.Join(err, failure); err == nil {
+				err = netlink.AddrAdd(eth0, a)
+			}
+		}
+		return errors.Join(err, netlink.LinkSetUp(eth0))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return far
+}
+
+// Between links of somebody else super-frames pass whole, and to a port that takes
+// none as segments; in any case what arrives is what was sent.
+func TestTrafficIsRightThroughNetdevs(t *testing.T) {
+	nettest.Need(t)
+	for _, c := range []struct {
+		name  string
+		other func(t *testing.T, s *vswitch.Switch) *netns.NS
+		whole bool
+	}{
+		{"veth to veth", func(t *testing.T, s *vswitch.Switch) *netns.NS {
+			t.Helper()
+			far := wire(t, "nd2", "10.0.0.2/24", "fd00::2/64")
+			add(t, s, config.Port{Name: "b", Kind: config.KindNetdev, Link: "nd2", Access: 1})
+			return far
+		}, true},
+		{"veth to a TAP", func(t *testing.T, s *vswitch.Switch) *netns.NS {
+			t.Helper()
+			return pair{t, s, "b", true, true}.plug("10.0.0.2/24", "fd00::2/64")
+		}, true},
+		{"veth to a TAP without offload", func(t *testing.T, s *vswitch.Switch) *netns.NS {
+			t.Helper()
+			return pair{t, s, "b", false, false}.plug("10.0.0.2/24", "fd00::2/64")
+		}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, err := vswitch.New(&config.Config{VLANAware: new(true)}, vswitch.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			a := wire(t, "nd1", "10.0.0.1/24", "fd00::1/64")
+			add(t, s, config.Port{Name: "a", Kind: config.KindNetdev, Link: "nd1", Access: 1})
+			b := c.other(t, s)
+			for _, to := range []string{"10.0.0.2", "fd00::2"} {
+				swap(t, a, b, netip.MustParseAddr(to), 4<<20)
+				datagrams(t, a, b, netip.MustParseAddr(to))
+			}
+			for name, ns := range map[string]*netns.NS{"a": a, "b": b} {
+				if wrong := errorsFound(t, ns); wrong != "" {
+					t.Errorf("the host at %s found %s", name, wrong)
+				}
+			}
+			for _, p := range s.Ports() {
+				longest := p.Stats.Transmit.Bytes / max(1, p.Stats.Transmit.Frames) // in the mean
+				if c.whole != (longest > 1514) {
+					t.Errorf("port %s transmitted frames of %d bytes in the mean", p.Config.Name, longest)
+				}
+			}
+		})
+	}
+}
+
+func add(t *testing.T, s *vswitch.Switch, p config.Port) {
+	t.Helper()
+	if err := s.Add(p); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// testDeletedNetdevCostsItsOwnPort deletes the link of a netdev under traffic, and
+// has a rule take the next one of that name.
+func testDeletedNetdevCostsItsOwnPort(t *testing.T) {
+	r := newRig(t)
+	r.write("vlan_aware: false\nmetrics: {listen: '127.0.0.1:0'}\nauto_attach:\n- match: {name: \"nd*\", kind: veth}\n  port: {kind: netdev}\n")
+	r.signal(unix.SIGHUP)
+	attached := func() {
+		t.Helper()
+		eventually(t, func() error {
+			p, err := r.Port(t.Context(), "nd0")
+			if err == nil && !p.Up {
+				err = errors.New("nd0 is down")
+			}
+			return err
+		})
+	}
+	r.undisturbed(func() {
+		for range 3 {
+			far := wire(t, "nd0")
+			attached()
+			st := nettest.NewStation(t, far, "eth0")
+			c := newCrew(t)
+			c.start("flood", func() error {
+				for {
+					select {
+					case <-c.stop:
+						return nil
+					default:
+					}
+					// From the moment it has no other end it cannot be sent to.
+					if err := st.Send(numbered([6]byte{2, 0xcc, 0, 0, 0, 1}, [6]byte{2, 0xcc, 0, 0, 0, 2}, 0)); err != nil {
+						return nil
+					}
+				}
+			})
+			l, err := netlink.LinkByName("nd0")
+			if err == nil {
+				err = netlink.LinkDel(l)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.end()
+			eventually(t, func() error {
+				if _, err := r.Port(t.Context(), "nd0"); err == nil {
+					return errors.New("the port is still there")
+				}
+				return nil
+			})
+		}
+	})
+	ifis, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range ifis {
+		if len(i.Name) > 4 && i.Name[:4] == "vsw-" {
+			err = errors.Join(err, fmt.Errorf("%s is left behind", i.Name))
+		}
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	r.aftermath()
+}
