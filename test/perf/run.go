@@ -41,6 +41,7 @@ func (o *options) perform(ctx context.Context, out io.Writer) error {
 	for _, v := range o.variants {
 		r.topologies = append(r.topologies, v.topology())
 	}
+	r.topologies = append(r.topologies, o.variants[0].netdevTopology())
 	r.probe()
 	r.topologies = append(r.topologies, r.peers...)
 	rows := o.rows

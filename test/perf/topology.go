@@ -29,9 +29,9 @@ func buildBridge(nw *network) error {
 			return fmt.Errorf("make a bridge: %w", err)
 		}
 		for i := range nw.hosts {
-			port := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: fmt.Sprintf("p%d", i)}, PeerName: fmt.Sprintf("t%d", i)}
-			if err := netlink.LinkAdd(port); err != nil {
-				return fmt.Errorf("make a veth pair: %w", err)
+			port, err := vethPair(i)
+			if err != nil {
+				return err
 			}
 			if err := errors.Join(netlink.LinkSetMaster(port, br), netlink.LinkSetUp(port)); err != nil {
 				return err
@@ -43,6 +43,15 @@ func buildBridge(nw *network) error {
 		return err
 	}
 	return nw.adoptAll()
+}
+
+// vethPair makes p0 for the switch and t0 for the host, or p1 and t1 and so on.
+func vethPair(i int) (netlink.Link, error) {
+	port := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: fmt.Sprintf("p%d", i)}, PeerName: fmt.Sprintf("t%d", i)}
+	if err := netlink.LinkAdd(port); err != nil {
+		return nil, fmt.Errorf("make a veth pair: %w", err)
+	}
+	return port, nil
 }
 
 // adoptAll gives the links t0, t1, ... to the hosts.

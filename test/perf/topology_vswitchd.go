@@ -71,6 +71,33 @@ func (v *variant) build(nw *network) error {
 	return nil
 }
 
+// netdevTopology has ports of kind netdev at veth pairs as the bridge's.
+func (v *variant) netdevTopology() *topology {
+	return &topology{name: v.name + " netdev", build: v.buildNetdevs}
+}
+
+func (v *variant) buildNetdevs(nw *network) error {
+	ports := make([]string, len(nw.hosts))
+	err := nw.core.Do(func() error {
+		for i := range nw.hosts {
+			if _, err := vethPair(i); err != nil {
+				return err
+			}
+			ports[i] = strings.Join(append([]string{fmt.Sprintf("name: p%d, kind: netdev, access: 1", i)}, v.port...), ", ")
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	socket, err := v.start(nw, ports)
+	if err != nil {
+		return err
+	}
+	nw.dropped = func() (uint64, error) { return droppedBySwitch(socket) }
+	return nw.adoptAll()
+}
+
 // start starts vswitchd with the ports, each the inside of a YAML mapping, and
 // returns its control socket.
 func (v *variant) start(nw *network, ports []string) (socket string, err error) {
