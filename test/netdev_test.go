@@ -116,8 +116,14 @@ func add(t *testing.T, s *vswitch.Switch, p config.Port) {
 // has a rule take the next one of that name.
 func testDeletedNetdevCostsItsOwnPort(t *testing.T) {
 	r := newRig(t)
-	r.write("vlan_aware: false\nmetrics: {listen: '127.0.0.1:0'}\nauto_attach:\n- match: {name: \"nd*\", kind: veth}\n  port: {kind: netdev}\n")
-	r.signal(unix.SIGHUP)
+	next, err := r.Running(t.Context())
+	if err == nil {
+		next.AutoAttach = []config.AutoAttach{{Match: config.Match{Name: "nd*", Kind: "veth"}, Port: config.Port{Kind: config.KindNetdev}}}
+		_, err = r.Apply(t.Context(), next, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	attached := func() {
 		t.Helper()
 		eventually(t, func() error {
