@@ -50,7 +50,7 @@ func OpenNetdev(cfg NetdevConfig) (*TAP, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := openAt(&TAPConfig{Ifname: besideOf(d), Netns: cfg.Netns, MTU: d.MTU, Owner: -1, Group: -1}, at.fd)
+	t, err := openAt(&TAPConfig{Ifname: besideOf(d), Netns: cfg.Netns, MTU: besideMTU, Owner: -1, Group: -1}, at.fd)
 	if err != nil {
 		a.forget()
 		return nil, fmt.Errorf("%s %q: %w", attachLink, cfg.Ifname, err)
@@ -66,6 +66,11 @@ func OpenNetdev(cfg NetdevConfig) (*TAP, error) {
 	}
 	return t, nil
 }
+
+// besideMTU is one with which the kernel has no IPv6 on the TAP (IPV6_MIN_MTU): a
+// router would say there which groups it listens to. Nothing else asks for the MTU
+// of a TAP to which frames are redirected, of whatever length.
+const besideMTU = 1279
 
 // besideOf names the TAP beside a link, which no other link has in common.
 func besideOf(d *netdev) string { return fmt.Sprintf("vsw-%d", d.Index) }
@@ -162,11 +167,10 @@ func (t *TAP) plumb(at *place, a *adoption, d *netdev) error {
 		what string
 		do   func() error
 	}{
-		{"silence the host on " + own.Ifname, func() error { return silence(at.Handle, own, nil) }},
 		{"name the link in the alias of " + own.Ifname, func() error { return at.LinkSetAlias(device(own), "vswitchd: "+d.Ifname) }},
 		{"redirect " + own.Ifname, func() error { return redirect(at.Handle, own.Index, d.Index) }},
 		{"set " + own.Ifname + " up", func() error { return at.LinkSetUp(device(own)) }},
-		{"silence the host", func() error { return silence(at.Handle, d, a.found.Netdev.LinkLocal) }},
+		{"silence the host", func() error { return a.found.Netdev.silence(at.Handle, d) }},
 		{"set it promiscuous", func() error { return at.SetPromiscOn(device(d)) }},
 		{"redirect it", func() error { return redirect(at.Handle, d.Index, own.Index) }},
 	} {
@@ -196,15 +200,15 @@ func device(d *netdev) netlink.Link {
 // modeNone is IN6_ADDR_GEN_MODE_NONE (linux/if_link.h).
 const modeNone = 1
 
-// silence keeps the host's IPv6 stack from speaking on a link of its own accord,
+// silence keeps the host's IPv6 stack from speaking on the link of its own accord,
 // which it needs a link-local address for.
-func silence(h *netlink.Handle, d *netdev, addresses []netip.Prefix) error {
+func (f *foundNetdev) silence(h *netlink.Handle, d *netdev) error {
 	if d.genMode >= 0 && d.genMode != modeNone {
 		if err := h.LinkSetIP6AddrGenMode(device(d), modeNone); err != nil {
 			return err
 		}
 	}
-	for _, p := range addresses {
+	for _, p := range f.LinkLocal {
 		if err := h.AddrDel(device(d), address(p)); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
 			return err
 		}

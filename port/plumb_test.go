@@ -115,13 +115,25 @@ func sceneOf(t *testing.T, ifname string) scene {
 	return s
 }
 
-// speakIPv6 turns IPv6 on for a link of the tests' namespace.
+// speakIPv6 turns IPv6 on for a link of the tests' namespace until the test ends.
 func speakIPv6(t *testing.T, ifname string) {
 	t.Helper()
-	conf := "/proc/sys/net/ipv6/conf/" + ifname
-	if err := errors.Join(os.WriteFile(conf+"/disable_ipv6", []byte("0"), 0), os.WriteFile(conf+"/accept_dad", []byte("0"), 0)); err != nil {
-		nettest.Lack(t, "IPv6 cannot be turned on: "+err.Error())
+	sysctl(t, "net/ipv6/conf/"+ifname+"/disable_ipv6", "0")
+	sysctl(t, "net/ipv6/conf/"+ifname+"/accept_dad", "0")
+}
+
+// sysctl sets one until the test ends.
+func sysctl(t *testing.T, name, value string) {
+	t.Helper()
+	path := "/proc/sys/" + name
+	before, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, []byte(value), 0)
 	}
+	if err != nil {
+		nettest.Lack(t, "a sysctl cannot be set: "+err.Error())
+	}
+	t.Cleanup(func() { _ = os.WriteFile(path, before, 0) }) // Its link may be gone.
 }
 
 func TestNetdevPassesEveryFrameBothWays(t *testing.T) {
@@ -313,12 +325,17 @@ func TestNetdevGoesWithItsLink(t *testing.T) {
 // The host neither hears what comes in by the link nor says anything there.
 func TestHostIsSilentOnANetdev(t *testing.T) {
 	nettest.Need(t)
+	// The links of a router, which have IPv6.
+	speakIPv6(t, "default")
+	sysctl(t, "net/ipv6/conf/all/forwarding", "1")
 	far := wire(t, "nd0")
-	speakIPv6(t, "nd0")
 	ipLink(t, "nd0", func(l netlink.Link) error {
 		return errors.Join(netlink.LinkSetUp(l), netlink.AddrAdd(l, address(netip.MustParsePrefix("192.0.2.7/24"))))
 	})
 	tap := plumbed(t, attaching(t, "nd0"))
+	if beside := linkNamed(t, besideOf(linkNamed(t, "nd0"))); beside.genMode != -1 {
+		t.Errorf("there is IPv6 on the TAP: %+v", beside)
+	}
 	st := stationOn(t, far)
 	who := append([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, otherMAC[:]...)
 	who = append(append(who, 0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1), otherMAC[:]...)
