@@ -32,25 +32,39 @@ func wire(t *testing.T, name string, addresses ...string) *netns.NS {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = netlink.LinkDel(veth) })
-	err = far.Do(func() error {
-		const conf = "/proc/sys/net/ipv6/conf/eth0/"
-		err := errors.Join(os.WriteFile(conf+"disable_ipv6", []byte("0"), 0), os.WriteFile(conf+"accept_dad", []byte("0"), 0))
-		eth0, failure := netlink.LinkByName("eth0")
-		if err = errors.Join(err, failure); err != nil {
-			return err
-		}
-		for _, text := range addresses {
-			a, failure := netlink.ParseAddr(text)
-			if err = errors.Join(err, failure); err == nil {
-				err = netlink.AddrAdd(eth0, a)
-			}
-		}
-		return errors.Join(err, netlink.LinkSetUp(eth0))
-	})
+	err = far.Do(func() error { return setUp("eth0", addresses...) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	return far
+}
+
+// setUp gives a link of the calling thread's namespace addresses, to be used at once.
+func setUp(name string, addresses ...string) error {
+	conf := "/proc/sys/net/ipv6/conf/" + name + "/"
+	err := errors.Join(os.WriteFile(conf+"disable_ipv6", []byte("0"), 0), os.WriteFile(conf+"accept_dad", []byte("0"), 0))
+	l, failure := netlink.LinkByName(name)
+	if err = errors.Join(err, failure); err != nil {
+		return err
+	}
+	for _, text := range addresses {
+		a, failure := netlink.ParseAddr(text)
+		if err = errors.Join(err, failure); err == nil {
+			err = netlink.AddrAdd(l, a)
+		}
+	}
+	return errors.Join(err, netlink.LinkSetUp(l))
+}
+
+// tunnel makes the vxlan vx0 to the address remote.
+func tunnel(under, remote string) error {
+	l, err := netlink.LinkByName(under)
+	if err != nil {
+		return err
+	}
+	return netlink.LinkAdd(&netlink.Vxlan{
+		LinkAttrs: netlink.LinkAttrs{Name: "vx0", MTU: 1450}, VxlanId: 7, VtepDevIndex: l.Attrs().Index, Group: net.ParseIP(remote), Port: 4789,
+	})
 }
 
 // Between links of somebody else super-frames pass whole, and to a port that takes
@@ -66,6 +80,20 @@ func TestTrafficIsRightThroughNetdevs(t *testing.T) {
 			t.Helper()
 			far := wire(t, "nd2", "10.0.0.2/24", "fd00::2/64")
 			add(t, s, config.Port{Name: "b", Kind: config.KindNetdev, Link: "nd2", Access: 1})
+			return far
+		}, true},
+		{"veth to vxlan", func(t *testing.T, s *vswitch.Switch) *netns.NS {
+			t.Helper()
+			far := wire(t, "under0", "192.0.2.2/24")
+			err := errors.Join(setUp("under0", "192.0.2.1/24"), tunnel("under0", "192.0.2.2"),
+				far.Do(func() error {
+					return errors.Join(tunnel("eth0", "192.0.2.1"), setUp("vx0", "10.0.0.2/24", "fd00::2/64"))
+				}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = netlink.LinkDel(&netlink.Vxlan{LinkAttrs: netlink.LinkAttrs{Name: "vx0"}}) })
+			add(t, s, config.Port{Name: "b", Kind: config.KindNetdev, Link: "vx0", Access: 1})
 			return far
 		}, true},
 		{"veth to a TAP", func(t *testing.T, s *vswitch.Switch) *netns.NS {
@@ -84,6 +112,9 @@ func TestTrafficIsRightThroughNetdevs(t *testing.T) {
 			}
 			defer s.Close()
 			a := wire(t, "nd1", "10.0.0.1/24", "fd00::1/64")
+			if err := a.Do(func() error { return limit("eth0") }); err != nil {
+				t.Fatal(err)
+			}
 			add(t, s, config.Port{Name: "a", Kind: config.KindNetdev, Link: "nd1", Access: 1})
 			b := c.other(t, s)
 			for _, to := range []string{"10.0.0.2", "fd00::2"} {
@@ -103,6 +134,15 @@ func TestTrafficIsRightThroughNetdevs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// limit has a station send no more than a vxlan carries.
+func limit(name string) error {
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	return netlink.LinkSetMTU(l, 1450)
 }
 
 func add(t *testing.T, s *vswitch.Switch, p config.Port) {
