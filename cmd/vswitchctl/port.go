@@ -40,20 +40,30 @@ func newPortList(o *options) *cobra.Command {
 }
 
 func newPortShow(o *options) *cobra.Command {
-	return takes(&cobra.Command{
+	c := &cobra.Command{
 		Use:               "show NAME",
 		Short:             "Show one port with its link, VLANs, flags, device and counters",
 		ValidArgsFunction: o.portNames,
-		RunE: func(c *cobra.Command, args []string) error {
-			ctx, cancel := within(c)
-			defer cancel()
-			p, err := o.client().Port(ctx, args[0])
+	}
+	vmm := c.Flags().String("attach", "", "show only what to give a `VMM` to attach its guest: "+strings.Join(vmms, ", "))
+	offer(c, "attach", vmms...)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		ctx, cancel := within(c)
+		defer cancel()
+		p, err := o.client().Port(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		if c.Flags().Changed("attach") {
+			text, err := attachment(&p, *vmm)
 			if err != nil {
 				return err
 			}
-			return o.print(c, []control.Port{p}, func(w io.Writer) { writePort(w, &p) })
-		},
-	}, 1, 1)
+			return o.print(c, text, func(w io.Writer) { fmt.Fprintln(w, text) })
+		}
+		return o.print(c, []control.Port{p}, func(w io.Writer) { writePort(w, &p) })
+	}
+	return takes(c, 1, 1)
 }
 
 func newPortAdd(o *options) *cobra.Command {
@@ -240,6 +250,10 @@ func writePort(w io.Writer, p *control.Port) {
 		row("TUN features", strings.Join(d.Features, " "))
 		row("vnet_hdr length", strconv.Itoa(d.VnetHdrLen))
 		row("offloads", or(d.Offloads, "none"))
+	}
+	if args := qemuArgs(p); args != nil {
+		row("QEMU", shellLine(args))
+		row("libvirt", "vswitchctl port show "+p.Name+" --attach libvirt")
 	}
 	if p.Stats != nil {
 		fmt.Fprintln(w)

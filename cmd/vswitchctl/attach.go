@@ -1,0 +1,89 @@
+package main
+
+import (
+	"encoding/xml"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/vswitchd/vswitchd/config"
+	"github.com/vswitchd/vswitchd/control"
+)
+
+// vmms are the virtual machine monitors that attachment knows.
+var vmms = []string{"qemu", "libvirt", "firecracker"}
+
+// attachment returns what to give a virtual machine monitor so that its guest
+// is the station of the port.
+func attachment(p *control.Port, vmm string) (string, error) {
+	args := qemuArgs(p)
+	switch {
+	case !slices.Contains(vmms, vmm):
+		return "", usagef("--attach %q: want %s", vmm, strings.Join(vmms, ", "))
+	case args == nil:
+		return "", &usageError{
+			fmt.Sprintf("port %q: its TAP is open in the switch, and no VMM can open it as well", p.Name),
+			"give the machine a port of its own: vswitchctl port add NAME --kind stream --dial PATH, with the VLANs of this one",
+		}
+	case vmm == "firecracker":
+		return "", &usageError{fmt.Sprintf("port %q: Firecracker has no %s sockets, only TAPs that it opens itself", p.Name, p.Kind), ""}
+	case vmm == "libvirt":
+		return libvirtXML(args)
+	}
+	return shellLine(args), nil
+}
+
+// qemuArgs are the arguments of QEMU, of any version that has the kind (stream
+// and dgram from 7.2 on); nil: there is nothing that it could open.
+func qemuArgs(p *control.Port) []string {
+	id := "net-" + p.Name // It must begin with a letter.
+	device := "virtio-net-pci,netdev=" + id
+	if p.MTU != config.DefaultMTU {
+		device += fmt.Sprint(",host_mtu=", p.MTU)
+	}
+	// QEMU reads two commas in a value as one.
+	escape := strings.NewReplacer(",", ",,")
+	listen, dial := escape.Replace(p.Config.Listen), escape.Replace(p.Config.Dial)
+	switch {
+	case p.Kind == config.KindDgram:
+		return []string{"-netdev", "dgram,id=" + id + ",local.type=unix,local.path=" + dial + ",remote.type=unix,remote.path=" + listen, "-device", device}
+	case p.Kind == config.KindStream && listen != "":
+		return []string{"-netdev", "stream,id=" + id + ",server=off,addr.type=unix,addr.path=" + listen, "-device", device}
+	case p.Kind == config.KindStream:
+		return []string{"-netdev", "stream,id=" + id + ",server=on,addr.type=unix,addr.path=" + dial, "-device", device}
+	}
+	return nil
+}
+
+// libvirtXML hands arguments to QEMU past libvirt, whose own interfaces know
+// neither stream nor dgram. The element goes right into <domain>.
+func libvirtXML(args []string) (string, error) {
+	type arg struct {
+		Value string `xml:"value,attr"`
+	}
+	list := struct {
+		XMLName   xml.Name `xml:"qemu:commandline"`
+		Namespace string   `xml:"xmlns:qemu,attr"`
+		Args      []arg    `xml:"qemu:arg"`
+	}{Namespace: "http://libvirt.org/schemas/domain/qemu/1.0"}
+	for _, a := range args {
+		list.Args = append(list.Args, arg{a})
+	}
+	text, err := xml.MarshalIndent(list, "", "  ")
+	return string(text), err
+}
+
+// plainWord is what a shell takes as it is.
+var plainWord = regexp.MustCompile(`^[\w@%+=:,./-]+$`)
+
+// shellLine quotes what must be for a POSIX shell.
+func shellLine(args []string) string {
+	words := make([]string, len(args))
+	for i, a := range args {
+		if words[i] = a; !plainWord.MatchString(a) {
+			words[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(words, " ")
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"encoding/xml"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/vswitchd/vswitchd/config"
+	"github.com/vswitchd/vswitchd/control"
+)
+
+// Test/vm boots guests with what is printed for stream and dgram; this is about
+// what needs care: MTU, commas, quotes and names that begin with a digit.
+func TestShowAttachPrintsWhatQEMUTakes(t *testing.T) {
+	for want, p := range map[string]control.Port{
+		"-netdev stream,id=net-1,server=on,addr.type=unix,addr.path=/run/a -device virtio-net-pci,netdev=net-1": {
+			Name: "1", MTU: 1500, Kind: config.KindStream, Config: config.Port{Dial: "/run/a"},
+		},
+		"-netdev stream,id=net-vm,server=off,addr.type=unix,addr.path=/a,,b -device virtio-net-pci,netdev=net-vm,host_mtu=9000": {
+			Name: "vm", MTU: 9000, Kind: config.KindStream, Config: config.Port{Listen: "/a,b"},
+		},
+		`-netdev 'dgram,id=net-vm,local.type=unix,local.path=/it'\''s,remote.type=unix,remote.path=/my vm' -device virtio-net-pci,netdev=net-vm`: {
+			Name: "vm", MTU: 1500, Kind: config.KindDgram, Config: config.Port{Listen: "/my vm", Dial: "/it's"},
+		},
+	} {
+		d := newDaemon(t, map[string]any{"GET /v1/ports/vm": p})
+		if code, out, errOut := d.ctl(t, "port", "show", "vm", "--attach", "qemu"); code != 0 || out != want+"\n" {
+			t.Errorf("exit %d: %s%s, want %s", code, out, errOut, want)
+		}
+		if _, out, _ := d.ctl(t, "port", "show", "vm"); !strings.Contains(out, want+"\n") {
+			t.Errorf("%s is not part of\n%s", want, out)
+		}
+	}
+}
+
+func TestShowAttachRefusesWhatCannotWork(t *testing.T) {
+	d := newDaemon(t, samples())
+	for args, says := range map[string]string{
+		"web --attach qemu":       "--kind stream",
+		"web --attach libvirt":    "no VMM can open it",
+		"vm --attach firecracker": "only TAPs",
+		"vm --attach vmware":      "want qemu, libvirt, firecracker",
+		"vm --attach=":            "want qemu, libvirt, firecracker",
+	} {
+		code, out, errOut := d.ctl(t, append([]string{"port", "show"}, strings.Fields(args)...)...)
+		if code != exitUsage || out != "" || !strings.Contains(errOut, says) {
+			t.Errorf("%s: exit %d: %s%s, want 2 and %q", args, code, out, errOut, says)
+		}
+	}
+}
+
+func TestLibvirtHandsTheSameArgumentsToQEMU(t *testing.T) {
+	args := []string{"-netdev", `dgram,local.path=/<it's "&">`, "-device", "virtio-net-pci"}
+	text, err := libvirtXML(args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Args []struct {
+			Value string `xml:"value,attr"`
+		} `xml:"arg"`
+	}
+	if err := xml.Unmarshal([]byte(text), &got); err != nil || len(got.Args) != len(args) {
+		t.Fatalf("%+v, %v in\n%s", got, err, text)
+	}
+	for i, a := range args {
+		if got.Args[i].Value != a {
+			t.Errorf("%q, want %q", got.Args[i].Value, a)
+		}
+	}
+	validate(t, text)
+}
+
+// validate has libvirt's schema judge a domain with that element in it.
+func validate(t *testing.T, element string) {
+	t.Helper()
+	validator, err := exec.LookPath("virt-xml-validate")
+	if err != nil {
+		t.Skip(err)
+	}
+	file := filepath.Join(t.TempDir(), "domain.xml")
+	domain := "<domain type='kvm'><name>vm</name><memory>262144</memory><os><type>hvm</type></os>\n" + element + "\n</domain>"
+	if err := os.WriteFile(file, []byte(domain), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(validator, file, "domain").CombinedOutput(); err != nil {
+		t.Errorf("%v: %s\n%s", err, out, domain)
+	}
+}
