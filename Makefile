@@ -16,10 +16,10 @@ ACCEPT  ?= ../shared/accept
 VM_KERNEL ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vswitchd/linux
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test vm netstack check race soak fuzz bench benchcmp perf lint install deb accept clean go
+.PHONY: help build demo test vm vm-matrix netstack check race soak fuzz bench benchcmp perf lint install deb accept clean go
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 go:
 	@command -v $(GO) >/dev/null || { echo "Go is not installed. Get Go 1.26 or newer from https://go.dev/dl/ and put its bin directory on your PATH." >&2; exit 1; }
@@ -46,6 +46,10 @@ vm: go ## virtual machines talk through a switch (needs qemu-system-x86; gets De
 
 netstack: go ## gVisor's TCP/IP stack talks to the kernel's through a switch (gets gVisor)
 	$(GO) test -C test/netstack -count=1 -v ./...
+
+vm-matrix: go ## each kind of port of a virtual machine with each other, in some minutes; for the night
+	test/vm/kernel.sh $(VM_KERNEL)
+	VSWITCH_REQUIRE_VM=1 VSWITCH_VM_MATRIX=1 VSWITCH_VM_KERNEL=$(abspath $(VM_KERNEL)) $(GO) test -count=1 -v -run TestMatrix ./test/vm
 
 race: go ## the tests under the race detector, and race-built binaries into bin/race (needs a C compiler)
 	$(GO) test -race ./...

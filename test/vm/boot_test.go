@@ -16,25 +16,28 @@ const patience = time.Minute
 
 // Guest is a virtual machine that runs until End, Kill or the end of the test.
 type Guest struct {
-	t     *testing.T
 	qemu  *exec.Cmd
 	in    *json.Encoder // commands, to the guest's second serial port
 	out   *json.Decoder // replies, from there
 	ended chan struct{} // closed once QEMU has
 }
 
-// Boot starts a virtual machine whose eth0 is behind QEMU's `-netdev netdev`,
-// and returns once it obeys. What its kernel says is in the test's output.
-func (i *image) Boot(t *testing.T, netdev string) *Guest {
+// Boot starts a virtual machine whose eth0 is what the arguments attach, a device
+// of QEMU being the last of them, and returns once it obeys. What its kernel says is
+// in the test's output.
+func (i *image) Boot(t *testing.T, attach []string, mac string) *Guest {
 	t.Helper()
 	// Hardware virtualisation is left out: it is not had everywhere, and what
 	// boots in 4 s by translation needs none.
-	qemu := exec.Command(qemu, "-machine", "q35,accel=tcg", "-cpu", "max", "-m", "256",
+	args := append([]string{
+		"-machine", "q35,accel=tcg", "-cpu", "max", "-m", "256",
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
-		"-kernel", i.kernel, "-initrd", i.initrd, "-append", "console=ttyS0 quiet loglevel=1 "+
+		"-kernel", i.kernel, "-initrd", i.initrd, "-append", "console=ttyS0 quiet loglevel=1 " +
 			"reboot=t panic=-1 tsc=reliable mitigations=off nokaslr cryptomgr.notests",
 		"-serial", "file:/dev/stderr", "-serial", "stdio",
-		"-netdev", netdev+",id=n0", "-device", "virtio-net-pci,netdev=n0,romfile=,mac=52:54:00:00:00:01")
+	}, attach...)
+	args[len(args)-1] += ",romfile=,mac=" + mac
+	qemu := exec.Command(qemu, args...)
 	qemu.Stderr = t.Output()
 	qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stdin, inErr := qemu.StdinPipe()
@@ -42,7 +45,7 @@ func (i *image) Boot(t *testing.T, netdev string) *Guest {
 	if err := errors.Join(inErr, outErr); err != nil {
 		t.Fatal(err)
 	}
-	g := &Guest{t: t, qemu: qemu, in: json.NewEncoder(stdin), out: json.NewDecoder(stdout), ended: make(chan struct{})}
+	g := &Guest{qemu: qemu, in: json.NewEncoder(stdin), out: json.NewDecoder(stdout), ended: make(chan struct{})}
 	started := make(chan error)
 	go func() {
 		defer close(g.ended)
@@ -61,14 +64,14 @@ func (i *image) Boot(t *testing.T, netdev string) *Guest {
 }
 
 // Run has the guest obey a command, which must succeed, and returns its output.
-func (g *Guest) Run(args ...any) string {
-	g.t.Helper()
+func (g *Guest) Run(t *testing.T, args ...any) string {
+	t.Helper()
 	if err := g.send(args...); err != nil {
-		g.t.Fatal(err)
+		t.Fatal(err)
 	}
 	output, err := g.answer()
 	if err != nil {
-		g.t.Fatalf("guest: %v: %v", args, err)
+		t.Fatalf("guest: %v: %v", args, err)
 	}
 	return output
 }
@@ -97,15 +100,15 @@ func (g *Guest) answer() (string, error) {
 }
 
 // End has the guest end itself, and waits for that.
-func (g *Guest) End() {
-	g.t.Helper()
+func (g *Guest) End(t *testing.T) {
+	t.Helper()
 	if err := g.send("end"); err != nil {
-		g.t.Fatal(err)
+		t.Fatal(err)
 	}
 	select {
 	case <-g.ended:
 	case <-time.After(patience):
-		g.t.Fatalf("the guest has not ended in %v", patience)
+		t.Fatalf("the guest has not ended in %v", patience)
 	}
 }
 

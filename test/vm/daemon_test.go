@@ -16,6 +16,7 @@ import (
 // daemon is a vswitchd under test, with the vswitchctl built beside it.
 type daemon struct {
 	dir string // of the programs and of sockets
+	cmd *exec.Cmd
 }
 
 // newDaemon builds and starts one that is VLAN aware and has no port.
@@ -26,7 +27,7 @@ func newDaemon(t *testing.T) *daemon {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	d := &daemon{dir}
+	d := &daemon{dir: dir}
 	config := "vlan_aware: true\nmetrics: {listen: none}\n"
 	if err := os.WriteFile(d.path("c.yaml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
@@ -35,19 +36,33 @@ func newDaemon(t *testing.T) *daemon {
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	cmd := exec.Command(d.path("vswitchd"), "--config", d.path("c.yaml"), "--socket", d.path("s"))
-	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	d.start(t)
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		if err := cmd.Wait(); err != nil {
+		_ = d.cmd.Process.Signal(os.Interrupt)
+		if err := d.cmd.Wait(); err != nil {
 			t.Errorf("vswitchd: %v", err)
 		}
 	})
-	eventually(t, func() error { _, err := d.ctl("status"); return err })
 	return d
+}
+
+// start starts the daemon and returns once it answers.
+func (d *daemon) start(t *testing.T) {
+	t.Helper()
+	d.cmd = exec.Command(d.path("vswitchd"), "--config", d.path("c.yaml"), "--socket", d.path("s"))
+	d.cmd.Stdout, d.cmd.Stderr = t.Output(), t.Output()
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error { _, err := d.ctl("status"); return err })
+}
+
+// restart kills the daemon and starts it again.
+func (d *daemon) restart(t *testing.T) {
+	t.Helper()
+	_ = d.cmd.Process.Kill()
+	_ = d.cmd.Wait() // It says that the daemon was killed.
+	d.start(t)
 }
 
 func (d *daemon) path(name string) string { return filepath.Join(d.dir, name) }

@@ -1,14 +1,9 @@
 package vm
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -23,11 +18,12 @@ type reply struct{ Output, Error string }
 
 // commands are what the guest obeys.
 var commands = map[string]func(args []string) (string, error){
-	"link":     link,
-	"vlan":     vlan,
-	"ping":     ping,
-	"exchange": dialAndExchange,
-	"read":     read,
+	"link": link,
+	"vlan": vlan,
+	"ping": ping,
+	"udp":  datagrams,
+	"tcp":  exchange,
+	"read": read,
 }
 
 // guest is the whole user space of a virtual machine: this test binary as the
@@ -41,6 +37,9 @@ func guest() {
 func serve() error {
 	tty, err := setUp()
 	if err != nil {
+		return err
+	}
+	if _, err := echo(); err != nil {
 		return err
 	}
 	in, out := json.NewDecoder(tty), json.NewEncoder(tty)
@@ -64,7 +63,7 @@ func serve() error {
 
 // setUp does what is an init system's, and returns the line to the test.
 func setUp() (*os.File, error) {
-	for dir, fs := range map[string]string{"/dev": "devtmpfs", "/proc": "proc"} {
+	for dir, fs := range map[string]string{"/dev": "devtmpfs", "/proc": "proc", "/sys": "sysfs"} {
 		_ = os.Mkdir(dir, 0o755)
 		if err := unix.Mount(fs, dir, fs, 0, ""); err != nil {
 			return nil, fmt.Errorf("mount %s: %w", dir, err)
@@ -94,7 +93,7 @@ func setUp() (*os.File, error) {
 	return tty, unix.IoctlSetTermios(int(tty.Fd()), unix.TCSETS, raw)
 }
 
-// link sets a link up: NAME MTU [ADDRESS/LEN].
+// link sets a link up with this address, or with none: NAME MTU [ADDRESS/LEN].
 func link(args []string) (string, error) {
 	l, err := netlink.LinkByName(args[0])
 	if err != nil {
@@ -102,6 +101,11 @@ func link(args []string) (string, error) {
 	}
 	mtu, err := strconv.Atoi(args[1])
 	err = errors.Join(err, netlink.LinkSetMTU(l, mtu), netlink.LinkSetUp(l))
+	old, listErr := netlink.AddrList(l, netlink.FAMILY_V4)
+	err = errors.Join(err, listErr)
+	for _, addr := range old {
+		err = errors.Join(err, netlink.AddrDel(l, &addr))
+	}
 	if len(args) > 2 {
 		addr, parseErr := netlink.ParseAddr(args[2])
 		err = errors.Join(err, parseErr, netlink.AddrAdd(l, addr))
@@ -152,36 +156,6 @@ func ping(args []string) (string, error) {
 		err = fmt.Errorf("sent %d bytes, %d came back", len(request), n)
 	}
 	return "", err
-}
-
-// dialAndExchange is exchange over a connection that it makes: ADDRESS:PORT BYTES.
-func dialAndExchange(args []string) (string, error) {
-	n, err := strconv.ParseInt(args[1], 10, 64)
-	if err != nil {
-		return "", err
-	}
-	conn, err := net.DialTimeout("tcp4", args[0], patience)
-	if err != nil {
-		return "", err
-	}
-	defer conn.Close()
-	sent, received, err := exchange(conn.(*net.TCPConn), n)
-	return sent + " " + received, err
-}
-
-// exchange sends n random bytes while it receives what the other end sends, and
-// returns the SHA-256 of either.
-func exchange(conn *net.TCPConn, n int64) (sent, received string, err error) {
-	out, in := sha256.New(), sha256.New()
-	wrote := make(chan error, 1)
-	go func() {
-		random := rand.NewChaCha8([32]byte{byte(rand.Int())})
-		_, err := io.CopyN(io.MultiWriter(conn, out), random, n)
-		wrote <- errors.Join(err, conn.CloseWrite())
-	}()
-	_, err = io.Copy(in, conn)
-	err = errors.Join(err, <-wrote)
-	return hex.EncodeToString(out.Sum(nil)), hex.EncodeToString(in.Sum(nil)), err
 }
 
 // read returns a file: PATH.

@@ -10,7 +10,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,143 +27,225 @@ func TestMain(m *testing.M) {
 	nettest.Main(m)
 }
 
-// attachments are the ways of a guest to the switch. SOCKET stands for a path.
-var attachments = []struct {
-	name   string
-	port   string // flags of `vswitchctl port add`
-	netdev string
-	vid    int // of the guest's own VLAN interface; 0: it sends untagged
-	mtu    int
+// kinds are the ways of a guest to the switch: flags of `vswitchctl port add`.
+// SOCKET stands for a path. What QEMU gets is up to `vswitchctl port show`.
+var kinds = []struct {
+	name, port string
+	lasting    bool // the guest stays attached when the switch is killed and started again
 }{
-	{"StreamListens", "--kind stream --listen SOCKET --access 10", "stream,server=off,addr.type=unix,addr.path=SOCKET", 0, 1500},
-	{"StreamDialsTrunkOfJumboFrames", "--kind stream --dial SOCKET --trunk 10,20 --mtu 9000", "stream,server=on,addr.type=unix,addr.path=SOCKET", 10, 9000},
-	{"Dgram", "--kind dgram --listen SOCKET --dial SOCKET.vm --access 10", "dgram,local.type=unix,local.path=SOCKET.vm,remote.type=unix,remote.path=SOCKET", 0, 1500},
+	{"StreamListens", "--kind stream --listen SOCKET", false}, // QEMU dials once, before 8.0.
+	{"StreamDials", "--kind stream --dial SOCKET", true},
+	{"Dgram", "--kind dgram --listen SOCKET --dial SOCKET.vm", true},
 }
 
-// The addresses of the stations, all in VLAN 10.
-var (
-	hostAddr  = netip.MustParsePrefix("10.9.0.1/24")
-	otherAddr = netip.MustParsePrefix("10.9.0.2/24")
-	guestAddr = netip.MustParsePrefix("10.9.0.3/24")
+// The stations are in VLAN 10. A guest's MTU follows from that of its port.
+const (
+	hostAddr  = "10.9.0.1"
+	otherAddr = "10.9.0.2"
+	guestMAC  = "52:54:00:00:00:03"
+	guestAddr = "10.9.0.3"
+	mtu       = 9000
 )
 
-// A guest gets through, is cut off in the middle of a transfer, which nobody
-// else notices, and is back on its port when it is started again.
+// A guest gets through untagged and by a trunk, also once the switch has been
+// killed and started again where QEMU can take that. It is cut off in the middle of a
+// transfer, which nobody else notices, and is back on its port when it is
+// started again.
 func TestGuest(t *testing.T) {
 	nettest.Need(t)
-	boot := newImage(t)
+	image := newImage(t)
 	d := newDaemon(t)
-	host, other := d.station(t, "host", hostAddr), d.station(t, "other", otherAddr)
-	for _, a := range attachments {
-		t.Run(a.name, func(t *testing.T) {
-			place := strings.NewReplacer("SOCKET", d.path(a.name))
-			d.do(t, append([]string{"port", "add", "vm"}, strings.Fields(place.Replace(a.port))...)...)
+	host, other := d.station(t, "host", "02:00:00:00:00:01", hostAddr), d.station(t, "other", "02:00:00:00:00:02", otherAddr)
+	for i, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			attach := d.attach(t, "vm", i)
 			defer d.do(t, "port", "del", "vm")
-			start := func() *Guest {
-				g := boot.Boot(t, place.Replace(a.netdev))
-				configure(g, a.vid, a.mtu)
-				eventually(t, func() error { return d.linkIs(true, "vm") })
-				g.Run("ping", hostAddr.Addr(), a.mtu)
-				return g
-			}
 
-			g := start()
-			transfer(t, g, host)
+			g := d.boot(t, image, "vm", attach, guestMAC)
+			if have := g.Run(t, "read", "/sys/class/net/eth0/mtu"); have != fmt.Sprintln(mtu) {
+				t.Errorf("the guest finds an MTU of %s, want %d", have, mtu)
+			}
+			g.Run(t, "link", "eth0", 1500, guestAddr+"/24")
+			reaches(t, g, hostAddr, 1500)
+
+			d.do(t, "port", "set", "vm", "--access", "none", "--trunk", "10,20")
+			g.trunk(t, guestAddr)
+			reaches(t, g, hostAddr, mtu)
+			if kind.lasting {
+				d.restart(t)
+				eventually(t, func() error { return d.linkIs(true, "vm") })
+				reaches(t, g, hostAddr, mtu)
+			}
+			noChecksumWasWrong(t, "guest", g.Run(t, "read", "/proc/net/snmp"))
+			noChecksumWasWrong(t, "host", snmp(t, host))
 			killInTransfer(t, g, host, other)
 			eventually(t, func() error { return errors.Join(d.linkIs(false, "vm"), d.unbalanced()) })
 
-			start().End()
+			again := d.boot(t, image, "vm", attach, guestMAC)
+			again.trunk(t, guestAddr)
+			again.Run(t, "ping", hostAddr, mtu)
+			again.End(t)
 			eventually(t, func() error { return errors.Join(d.linkIs(false, "vm"), d.unbalanced()) })
 		})
 	}
 }
 
-// station adds a TAP in a namespace of its own.
-func (d *daemon) station(t *testing.T, name string, addr netip.Prefix) lab.Host {
-	t.Helper()
-	ns := nettest.New(t)
-	d.do(t, "port", "add", name, "--access", "10", "--netns", ns.PID(), "--ifname", "eth0", "--ip", addr.String(), "--mtu", "9000")
-	return lab.Host{Name: name, NS: ns, Interface: "eth0", Addr: addr}
-}
-
-func configure(g *Guest, vid, mtu int) {
-	g.t.Helper()
-	name := "eth0"
-	if vid != 0 {
-		g.Run("link", name, mtu)
-		g.Run("vlan", name, vid)
-		name += fmt.Sprint(".", vid)
+// Two guests each behind ports of every kind, one of them tagging its frames
+// itself, reach those of all kinds.
+func TestMatrix(t *testing.T) {
+	if os.Getenv("VSWITCH_VM_MATRIX") != "1" {
+		t.Skip("VSWITCH_VM_MATRIX is not 1; `make vm-matrix` sets it")
 	}
-	g.Run("link", name, mtu, guestAddr)
-}
-
-// transfer moves 4 MiB each way at once and compares what was sent with what
-// was received, by their SHA-256. No checksum was wrong at either end.
-func transfer(t *testing.T, g *Guest, host lab.Host) {
-	t.Helper()
-	const size = 4 << 20
-	conn := connect(t, g, host, size)
-	sent, received, err := exchange(conn, size)
-	its, itsErr := g.answer()
-	if err := errors.Join(err, itsErr); err != nil || its != received+" "+sent {
-		t.Errorf("the guest sent and received %s, the host received %s and sent %s; error %v", its, received, sent, err)
+	nettest.Need(t)
+	image := newImage(t)
+	d := newDaemon(t)
+	address := func(n int) string { return fmt.Sprint("10.9.0.", 10+n) }
+	start := func(n int) *Guest {
+		name := fmt.Sprint("vm", n)
+		attach := d.attach(t, name, n%len(kinds))
+		return d.boot(t, image, name, attach, fmt.Sprintf("52:54:00:00:01:%02x", n))
 	}
-	var snmp []byte
-	err = host.NS.Do(func() (err error) {
-		snmp, err = os.ReadFile("/proc/thread-self/net/snmp")
-		return err
-	})
-	for name, text := range map[string]string{"guest": g.Run("read", "/proc/net/snmp"), "host": string(snmp)} {
-		if n := inCsumErrors.FindStringSubmatch(text); err != nil || n == nil || n[1] != "0" {
-			t.Errorf("%s: TcpInCsumErrors is %q, want 0; error %v", name, n, err)
+	var plain, tagging []*Guest
+	for n := range kinds {
+		g := start(n)
+		g.Run(t, "link", "eth0", mtu, address(n)+"/24")
+		plain = append(plain, g)
+	}
+	for n := len(kinds); n < 2*len(kinds); n++ {
+		g := start(n)
+		d.do(t, "port", "set", fmt.Sprint("vm", n), "--access", "none", "--trunk", "10,20")
+		g.trunk(t, address(n))
+		tagging = append(tagging, g)
+	}
+	for i, a := range kinds {
+		for j, b := range kinds {
+			t.Run(a.name+"And"+b.name, func(t *testing.T) {
+				reaches(t, plain[i], address(len(kinds)+j), mtu)
+				for _, g := range []*Guest{plain[i], tagging[j]} {
+					noChecksumWasWrong(t, "guest", g.Run(t, "read", "/proc/net/snmp"))
+				}
+			})
 		}
 	}
+	eventually(t, d.unbalanced)
 }
 
-// inCsumErrors finds the last counter of TCP in /proc/net/snmp.
-var inCsumErrors = regexp.MustCompile(`(?m)^Tcp: .*InCsumErrors\nTcp: .* (\d+)$`)
-
-// connect has the guest begin to exchange so many bytes, and returns the host's
-// end of the connection.
-func connect(t *testing.T, g *Guest, host lab.Host, size int64) *net.TCPConn {
+// attach adds a port of the kind with that number, access VLAN 10, and returns
+// what `vswitchctl port show` says to give to QEMU.
+func (d *daemon) attach(t *testing.T, name string, kind int) []string {
 	t.Helper()
-	var l *net.TCPListener
-	err := host.NS.Do(func() (err error) {
-		l, err = net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(netip.AddrPortFrom(host.Addr.Addr(), 0)))
+	flags := strings.ReplaceAll(kinds[kind].port, "SOCKET", d.path(name+kinds[kind].name))
+	d.do(t, append([]string{"port", "add", name, "--access", "10", "--mtu", strconv.Itoa(mtu)}, strings.Fields(flags)...)...)
+	snippet, err := d.ctl("port", "show", name, "--attach", "qemu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Fields(string(snippet))
+}
+
+// boot starts a guest and returns once it is the station of the port.
+func (d *daemon) boot(t *testing.T, from *image, name string, attach []string, mac string) *Guest {
+	t.Helper()
+	g := from.Boot(t, attach, mac)
+	eventually(t, func() error { return d.linkIs(true, name) })
+	return g
+}
+
+// trunk has the guest tag its frames: its address in VLAN 10 is on eth0.10.
+func (g *Guest) trunk(t *testing.T, addr string) {
+	t.Helper()
+	g.Run(t, "link", "eth0", mtu)
+	g.Run(t, "vlan", "eth0", 10)
+	g.Run(t, "link", "eth0.10", mtu, addr+"/24")
+}
+
+// reaches has the guest ping another station with a datagram as long as the MTU,
+// send it UDP datagrams, and 4 MiB by TCP while they come back.
+func reaches(t *testing.T, g *Guest, to string, mtu int) {
+	t.Helper()
+	g.Run(t, "ping", to, mtu)
+	g.Run(t, "udp", to, mtu)
+	g.Run(t, "tcp", to, 4<<20)
+}
+
+// station adds a TAP in a namespace of its own, where echo runs.
+func (d *daemon) station(t *testing.T, name, mac, addr string) lab.Host {
+	t.Helper()
+	ns := nettest.New(t)
+	d.do(t, "port", "add", name, "--access", "10", "--netns", ns.PID(), "--ifname", "eth0", "--mac", mac, "--ip", addr+"/24", "--mtu", strconv.Itoa(mtu))
+	err := ns.Do(func() error {
+		stop, err := echo()
+		if err == nil {
+			t.Cleanup(stop)
+		}
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	deadline := time.Now().Add(patience)
-	if err := errors.Join(l.SetDeadline(deadline), g.send("exchange", l.Addr(), size)); err != nil {
-		t.Fatal(err)
-	}
-	conn, err := l.AcceptTCP()
+	return lab.Host{Name: name, NS: ns, Interface: "eth0", Addr: netip.MustParsePrefix(addr + "/24")}
+}
+
+// snmp returns the counters of the host's IPv4.
+func snmp(t *testing.T, host lab.Host) string {
+	t.Helper()
+	var text []byte
+	err := host.NS.Do(func() (err error) {
+		text, err = os.ReadFile("/proc/thread-self/net/snmp")
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(deadline); err != nil {
-		t.Fatal(err)
+	return string(text)
+}
+
+// noChecksumWasWrong looks at InCsumErrors of each protocol in /proc/net/snmp: a
+// line of names, then one of values.
+func noChecksumWasWrong(t *testing.T, who, snmp string) {
+	t.Helper()
+	var names []string
+	seen := map[string]bool{}
+	for line := range strings.Lines(snmp) {
+		values := strings.Fields(line)
+		i := slices.Index(names, "InCsumErrors")
+		if i < 0 || i >= len(values) || values[0] != names[0] {
+			names = values
+			continue
+		}
+		seen[values[0]] = true
+		if values[i] != "0" {
+			t.Errorf("%s: %s InCsumErrors is %s, want 0", who, values[0], values[i])
+		}
 	}
-	return conn
+	if !seen["Tcp:"] || !seen["Udp:"] {
+		t.Errorf("%s: no counters of TCP or UDP in\n%s", who, snmp)
+	}
 }
 
 // killInTransfer kills the guest while data flow both ways, and others talk.
 func killInTransfer(t *testing.T, g *Guest, host, other lab.Host) {
 	t.Helper()
 	defer pinging(t, host, other)()
-	conn := connect(t, g, host, 1<<40)
+	var conn net.Conn
+	err := host.NS.Do(func() (err error) {
+		conn, err = net.DialTimeout("tcp4", fmt.Sprint(guestAddr, ":", echoPort), patience)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	wrote := make(chan struct{})
 	go func() {
 		defer close(wrote)
-		_, _ = conn.ReadFrom(rand.NewChaCha8([32]byte{})) // It ends as conn is closed.
+		_, _ = io.Copy(conn, rand.NewChaCha8([32]byte{})) // It ends as conn is closed.
 	}()
-	_, err := io.CopyN(io.Discard, conn, 1<<20)
+	err = conn.SetReadDeadline(time.Now().Add(patience))
+	if err == nil {
+		_, err = io.CopyN(io.Discard, conn, 1<<20)
+	}
 	g.Kill()
-	_ = conn.SetLinger(0) // Nobody is left to acknowledge anything.
+	_ = conn.(*net.TCPConn).SetLinger(0) // Nobody is left to acknowledge anything.
 	_ = conn.Close()
 	<-wrote
 	if err != nil {
