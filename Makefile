@@ -13,10 +13,11 @@ export SOURCE_DATE_EPOCH ?= $(shell git show -s --format=%ct 2>/dev/null)
 FUZZTIME ?= 20s
 SOAK    ?= -soak.cycles 10000 -soak.kills 500 -soak.errnos 9 -soak.pause 30s
 ACCEPT  ?= ../shared/accept
+FRR     ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vswitchd/frr
 VM_KERNEL ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vswitchd/linux
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test vm vm-matrix netstack check race soak fuzz bench benchcmp perf lint install deb accept clean go
+.PHONY: help build demo test vm vm-matrix fabric netstack check race soak fuzz bench benchcmp perf lint install deb accept clean go
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +51,10 @@ netstack: go ## gVisor's TCP/IP stack talks to the kernel's through a switch (ge
 vm-matrix: go ## each kind of port of a virtual machine with each other, in some minutes; for the night
 	test/vm/kernel.sh $(VM_KERNEL)
 	VSWITCH_REQUIRE_VM=1 VSWITCH_VM_MATRIX=1 VSWITCH_VM_KERNEL=$(abspath $(VM_KERNEL)) $(GO) test -count=1 -v -run TestMatrix ./test/vm
+
+fabric: go ## two hosts joined by VXLAN and BGP EVPN (root; gets Debian's FRR once, into FRR)
+	test/frr.sh $(FRR)
+	VSWITCH_FRR=$(abspath $(FRR)) $(GO) test -count=1 -run 'TestVLANSpansTwoHosts|TestFabric' ./test
 
 race: go ## the tests under the race detector, and race-built binaries into bin/race (needs a C compiler)
 	$(GO) test -race ./...
@@ -91,6 +96,8 @@ install: build ## into DESTDIR, for those who make packages: programs, manual, c
 	install -D -m 644 deploy/NetworkManager/90-vswitchd.conf $(DESTDIR)/usr/lib/NetworkManager/conf.d/90-vswitchd.conf
 	install -D -m 644 -t $(DOC) README.md docs/*.md
 	install -D -m 644 -t $(DOC)/examples/prometheus deploy/prometheus/scrape.yaml deploy/prometheus/alerts.yaml
+	install -D -m 644 -t $(DOC)/examples/fabric deploy/fabric/README.md deploy/fabric/frr.conf
+	install -D -m 755 -t $(DOC)/examples/fabric deploy/fabric/join.sh
 	install -D -m 644 LICENSE $(DOC)/copyright
 	gzip -9nc CHANGELOG.md >$(DOC)/changelog.gz
 	GOARCH= $(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/host/ ./cmd/vswitchctl

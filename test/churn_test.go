@@ -45,13 +45,13 @@ func newSwitch(t *testing.T) *vswitch.Switch {
 // wrong returns nil.
 func eventually(t *testing.T, wrong func() error) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		err := wrong()
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("for 10 s: %v", err)
+			t.Fatalf("for a minute: %v", err)
 		}
 	}
 }

@@ -29,19 +29,25 @@ var (
 	soakPause  = flag.Duration("soak.pause", time.Second, "how long the daemon is stopped")
 )
 
-// programs is the directory of vswitchd and vswitchctl while TestSoak runs.
+// programs is the directory of vswitchd and vswitchctl after build.
 var programs string
+
+func build(t *testing.T) {
+	t.Helper()
+	if programs = os.Getenv("VSWITCH_BIN"); programs != "" {
+		return
+	}
+	programs = t.TempDir()
+	out, err := exec.Command("go", "build", "-o", programs, "github.com/vswitchd/vswitchd/cmd/...").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
 
 // TestSoak does to a daemon, as it is built, what may happen to one in years.
 func TestSoak(t *testing.T) {
 	nettest.Need(t)
-	if programs = os.Getenv("VSWITCH_BIN"); programs == "" {
-		programs = t.TempDir()
-		out, err := exec.Command("go", "build", "-o", programs, "github.com/vswitchd/vswitchd/cmd/...").CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-	}
+	build(t)
 	t.Run("PortsComeAndGo", testPortsComeAndGo)
 	t.Run("DeletedLinkCostsItsOwnPort", testDeletedLinkCostsItsOwnPort)
 	t.Run("DeletedNetdevCostsItsOwnPort", testDeletedNetdevCostsItsOwnPort)
