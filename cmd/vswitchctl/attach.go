@@ -17,7 +17,7 @@ var vmms = []string{"qemu", "libvirt", "firecracker"}
 // attachment returns what to give a virtual machine monitor so that its guest
 // is the station of the port.
 func attachment(p *control.Port, vmm string) (string, error) {
-	args := qemuArgs(p)
+	args, link := qemuArgs(p), p.Kind == config.KindNetdev
 	switch {
 	case !slices.Contains(vmms, vmm):
 		return "", usagef("--attach %q: want %s", vmm, strings.Join(vmms, ", "))
@@ -26,6 +26,10 @@ func attachment(p *control.Port, vmm string) (string, error) {
 			fmt.Sprintf("port %q: its TAP is open in the switch, and no VMM can open it as well", p.Name),
 			"give the machine a port of its own: vswitchctl port add NAME --kind stream --dial PATH, with the VLANs of this one",
 		}
+	case link && vmm == "firecracker":
+		return fmt.Sprintf(`"network-interfaces": [{"iface_id": "eth0", "host_dev_name": %q}]`, p.Ifname), nil
+	case link && vmm == "libvirt":
+		return libvirtInterface(p)
 	case vmm == "firecracker":
 		return "", &usageError{fmt.Sprintf("port %q: Firecracker has no %s sockets, only TAPs that it opens itself", p.Name, p.Kind), ""}
 	case vmm == "libvirt":
@@ -35,7 +39,8 @@ func attachment(p *control.Port, vmm string) (string, error) {
 }
 
 // qemuArgs are the arguments of QEMU, of any version that has the kind (stream
-// and dgram from 7.2 on); nil: there is nothing that it could open.
+// and dgram from 7.2 on); nil: there is nothing that it could open. The link of a
+// netdev must be a TAP that the VMM can open, which whoever asks knows.
 func qemuArgs(p *control.Port) []string {
 	id := "net-" + p.Name // It must begin with a letter.
 	device := "virtio-net-pci,netdev=" + id
@@ -46,6 +51,8 @@ func qemuArgs(p *control.Port) []string {
 	escape := strings.NewReplacer(",", ",,")
 	listen, dial := escape.Replace(p.Config.Listen), escape.Replace(p.Config.Dial)
 	switch {
+	case p.Kind == config.KindNetdev:
+		return []string{"-netdev", "tap,id=" + id + ",ifname=" + p.Ifname + ",script=no,downscript=no", "-device", device}
 	case p.Kind == config.KindDgram:
 		return []string{"-netdev", "dgram,id=" + id + ",local.type=unix,local.path=" + dial + ",remote.type=unix,remote.path=" + listen, "-device", device}
 	case p.Kind == config.KindStream && listen != "":
@@ -54,6 +61,29 @@ func qemuArgs(p *control.Port) []string {
 		return []string{"-netdev", "stream,id=" + id + ",server=on,addr.type=unix,addr.path=" + dial, "-device", device}
 	}
 	return nil
+}
+
+// libvirtInterface is a device for <devices>: QEMU gets the TAP from libvirt, which
+// is not to make or change it.
+func libvirtInterface(p *control.Port) (string, error) {
+	type attr struct {
+		Dev     string `xml:"dev,attr,omitempty"`
+		Managed string `xml:"managed,attr,omitempty"`
+		Type    string `xml:"type,attr,omitempty"`
+		Size    int    `xml:"size,attr,omitempty"`
+	}
+	device := struct {
+		XMLName xml.Name `xml:"interface"`
+		Type    string   `xml:"type,attr"`
+		Target  attr     `xml:"target"`
+		Model   attr     `xml:"model"`
+		MTU     *attr    `xml:"mtu"`
+	}{Type: "ethernet", Target: attr{Dev: p.Ifname, Managed: "no"}, Model: attr{Type: "virtio"}}
+	if p.MTU != config.DefaultMTU {
+		device.MTU = &attr{Size: p.MTU}
+	}
+	text, err := xml.MarshalIndent(device, "", "  ")
+	return string(text), err
 }
 
 // libvirtXML hands arguments to QEMU past libvirt, whose own interfaces know

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"encoding/xml"
 	"os"
 	"os/exec"
@@ -16,8 +17,11 @@ import (
 // what needs care: MTU, commas, quotes and names that begin with a digit.
 func TestShowAttachPrintsWhatQEMUTakes(t *testing.T) {
 	for want, p := range map[string]control.Port{
+		"-netdev tap,id=net-vm,ifname=vm7,script=no,downscript=no -device virtio-net-pci,netdev=net-vm": {
+			Name: "vm", MTU: 1500, Kind: config.KindNetdev, Ifname: "vm7",
+		},
 		"-netdev stream,id=net-1,server=on,addr.type=unix,addr.path=/run/a -device virtio-net-pci,netdev=net-1": {
-			Name: "1", MTU: 1500, Kind: config.KindStream, Config: config.Port{Dial: "/run/a"},
+			Name: "1", MTU: 1500, Kind: config.KindStream, Config: config.Port{Dial: "/run/a"}, Socket: &control.Socket{},
 		},
 		"-netdev stream,id=net-vm,server=off,addr.type=unix,addr.path=/a,,b -device virtio-net-pci,netdev=net-vm,host_mtu=9000": {
 			Name: "vm", MTU: 9000, Kind: config.KindStream, Config: config.Port{Listen: "/a,b"},
@@ -30,7 +34,7 @@ func TestShowAttachPrintsWhatQEMUTakes(t *testing.T) {
 		if code, out, errOut := d.ctl(t, "port", "show", "vm", "--attach", "qemu"); code != 0 || out != want+"\n" {
 			t.Errorf("exit %d: %s%s, want %s", code, out, errOut, want)
 		}
-		if _, out, _ := d.ctl(t, "port", "show", "vm"); !strings.Contains(out, want+"\n") {
+		if _, out, _ := d.ctl(t, "port", "show", "vm"); p.Socket != nil && !strings.Contains(out, want+"\n") {
 			t.Errorf("%s is not part of\n%s", want, out)
 		}
 	}
@@ -72,6 +76,24 @@ func TestLibvirtHandsTheSameArgumentsToQEMU(t *testing.T) {
 		}
 	}
 	validate(t, text)
+}
+
+func TestTAPOfAVMMIsNamedToIt(t *testing.T) {
+	d := newDaemon(t, map[string]any{
+		"GET /v1/ports/vm": control.Port{Name: "vm", MTU: 9000, Kind: config.KindNetdev, Ifname: "vm7"},
+	})
+	_, out, _ := d.ctl(t, "port", "show", "vm", "--attach", "firecracker")
+	var machine map[string][]map[string]string
+	if err := json.Unmarshal([]byte("{"+out+"}"), &machine); err != nil || machine["network-interfaces"][0]["host_dev_name"] != "vm7" {
+		t.Errorf("%s: %v", out, err)
+	}
+	_, out, _ = d.ctl(t, "port", "show", "vm", "--attach", "libvirt")
+	for _, part := range []string{`<interface type="ethernet">`, `<target dev="vm7" managed="no">`, `<mtu size="9000">`} {
+		if !strings.Contains(out, part) {
+			t.Errorf("%s has no %s", out, part)
+		}
+	}
+	validate(t, "<devices>"+out+"</devices>")
 }
 
 // validate has libvirt's schema judge a domain with that element in it.

@@ -251,8 +251,8 @@ func writePort(w io.Writer, p *control.Port) {
 		row("vnet_hdr length", strconv.Itoa(d.VnetHdrLen))
 		row("offloads", or(d.Offloads, "none"))
 	}
-	if args := qemuArgs(p); args != nil {
-		row("QEMU", shellLine(args))
+	if p.Socket != nil {
+		row("QEMU", shellLine(qemuArgs(p)))
 		row("libvirt", "vswitchctl port show "+p.Name+" --attach libvirt")
 	}
 	if p.Stats != nil {

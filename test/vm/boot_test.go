@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"syscall"
@@ -24,8 +25,8 @@ type Guest struct {
 
 // Boot starts a virtual machine whose eth0 is what the arguments attach, a device
 // of QEMU being the last of them, and returns once it obeys. What its kernel says is
-// in the test's output.
-func (i *image) Boot(t *testing.T, attach []string, mac string) *Guest {
+// in the test's output. It inherits the files from descriptor 3 on.
+func (i *image) Boot(t *testing.T, attach []string, mac string, inherited ...*os.File) *Guest {
 	t.Helper()
 	// Hardware virtualisation is left out: it is not had everywhere, and what
 	// boots in 4 s by translation needs none.
@@ -38,6 +39,7 @@ func (i *image) Boot(t *testing.T, attach []string, mac string) *Guest {
 	}, attach...)
 	args[len(args)-1] += ",romfile=,mac=" + mac
 	qemu := exec.Command(qemu, args...)
+	qemu.ExtraFiles = inherited
 	qemu.Stderr = t.Output()
 	qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stdin, inErr := qemu.StdinPipe()

@@ -19,7 +19,8 @@ type daemon struct {
 	cmd *exec.Cmd
 }
 
-// newDaemon builds and starts one that is VLAN aware and has no port.
+// newDaemon builds and starts one that is VLAN aware and has no port, but a rule for
+// TAPs called auto0 and so on.
 func newDaemon(t *testing.T) *daemon {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "vsw") // A socket's path must be short.
@@ -28,7 +29,7 @@ func newDaemon(t *testing.T) *daemon {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	d := &daemon{dir: dir}
-	config := "vlan_aware: true\nmetrics: {listen: none}\n"
+	config := "vlan_aware: true\nmetrics: {listen: none}\nauto_attach:\n- match: {name: auto*, kind: tun}\n  port: {kind: netdev, access: 10}\n"
 	if err := os.WriteFile(d.path("c.yaml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +100,21 @@ func (d *daemon) linkIs(up bool, name string) error {
 		return fmt.Errorf("want up to be %v, have %s", up, out)
 	}
 	return nil
+}
+
+// superFrames tells whether the port has transmitted frames that were longer in the
+// mean than its station's MTU of 1500 lets frames be on a wire.
+func (d *daemon) superFrames(name string) (bool, error) {
+	out, err := d.ctl("port", "show", name, "-o", "json")
+	if err != nil {
+		return false, err
+	}
+	var ports []control.Port
+	if err := json.Unmarshal(out, &ports); err != nil || len(ports) != 1 {
+		return false, fmt.Errorf("want one port, have %s: %w", out, err)
+	}
+	sent := ports[0].Stats.Transmit
+	return sent.Bytes/max(1, sent.Frames) > 1514, nil
 }
 
 // unbalanced says what is wrong with the books.

@@ -32,11 +32,23 @@ func TestMain(m *testing.M) {
 var kinds = []struct {
 	name, port string
 	lasting    bool // the guest stays attached when the switch is killed and started again
+	tap        tap  // that QEMU opens
 }{
-	{"StreamListens", "--kind stream --listen SOCKET", false}, // QEMU dials once, before 8.0.
-	{"StreamDials", "--kind stream --dial SOCKET", true},
-	{"Dgram", "--kind dgram --listen SOCKET --dial SOCKET.vm", true},
+	{"StreamListens", "--kind stream --listen SOCKET", false, none}, // QEMU dials once, before 8.0.
+	{"StreamDials", "--kind stream --dial SOCKET", true, none},
+	{"Dgram", "--kind dgram --listen SOCKET --dial SOCKET.vm", true, none},
+	{"TAPByName", "--kind netdev", true, byName},
+	{"TAPByDescriptor", "--kind netdev", true, byDescriptor},
 }
+
+// tap is how QEMU comes by the TAP that is the link of the port.
+type tap int
+
+const (
+	none tap = iota
+	byName
+	byDescriptor // from whoever started it, as from libvirt
+)
 
 // The stations are in VLAN 10. A guest's MTU follows from that of its port.
 const (
@@ -58,15 +70,21 @@ func TestGuest(t *testing.T) {
 	host, other := d.station(t, "host", "02:00:00:00:00:01", hostAddr), d.station(t, "other", "02:00:00:00:00:02", otherAddr)
 	for i, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
+			if kind.tap != none {
+				makeTAP(t, "vm")
+			}
 			attach := d.attach(t, "vm", i)
 			defer d.do(t, "port", "del", "vm")
 
-			g := d.boot(t, image, "vm", attach, guestMAC)
+			g := d.boot(t, image, "vm", i, attach, guestMAC)
 			if have := g.Run(t, "read", "/sys/class/net/eth0/mtu"); have != fmt.Sprintln(mtu) {
 				t.Errorf("the guest finds an MTU of %s, want %d", have, mtu)
 			}
 			g.Run(t, "link", "eth0", 1500, guestAddr+"/24")
 			reaches(t, g, hostAddr, 1500)
+			if whole, err := d.superFrames("vm"); err != nil || whole != (kind.tap != none) {
+				t.Errorf("super-frames reach the guest: %v; error %v", whole, err)
+			}
 
 			d.do(t, "port", "set", "vm", "--access", "none", "--trunk", "10,20")
 			g.trunk(t, guestAddr)
@@ -81,13 +99,33 @@ func TestGuest(t *testing.T) {
 			killInTransfer(t, g, host, other)
 			eventually(t, func() error { return errors.Join(d.linkIs(false, "vm"), d.unbalanced()) })
 
-			again := d.boot(t, image, "vm", attach, guestMAC)
+			again := d.boot(t, image, "vm", i, attach, guestMAC)
 			again.trunk(t, guestAddr)
 			again.Run(t, "ping", hostAddr, mtu)
 			again.End(t)
 			eventually(t, func() error { return errors.Join(d.linkIs(false, "vm"), d.unbalanced()) })
 		})
 	}
+}
+
+// A guest whose TAP QEMU makes itself is attached by a rule, and needs no other
+// command. The port ends with QEMU, which nobody else notices.
+func TestRuleAttachesTheTAPThatQEMUMakes(t *testing.T) {
+	nettest.Need(t)
+	image := newImage(t)
+	d := newDaemon(t)
+	host, other := d.station(t, "host", "02:00:00:00:00:01", hostAddr), d.station(t, "other", "02:00:00:00:00:02", otherAddr)
+	g := image.Boot(t, []string{"-netdev", "tap,id=n0,ifname=auto0,script=no,downscript=no", "-device", "virtio-net-pci,netdev=n0"}, guestMAC)
+	eventually(t, func() error { return d.linkIs(true, "auto0") })
+	g.Run(t, "link", "eth0", 1500, guestAddr+"/24")
+	reaches(t, g, hostAddr, 1500)
+	killInTransfer(t, g, host, other)
+	eventually(t, func() error {
+		if _, err := d.ctl("port", "show", "auto0"); err == nil {
+			return errors.New("the port outlives QEMU")
+		}
+		return d.unbalanced()
+	})
 }
 
 // Two guests each behind ports of every kind, one of them tagging its frames
@@ -101,9 +139,12 @@ func TestMatrix(t *testing.T) {
 	d := newDaemon(t)
 	address := func(n int) string { return fmt.Sprint("10.9.0.", 10+n) }
 	start := func(n int) *Guest {
-		name := fmt.Sprint("vm", n)
-		attach := d.attach(t, name, n%len(kinds))
-		return d.boot(t, image, name, attach, fmt.Sprintf("52:54:00:00:01:%02x", n))
+		name, kind := fmt.Sprint("vm", n), n%len(kinds)
+		if kinds[kind].tap != none {
+			makeTAP(t, name)
+		}
+		attach := d.attach(t, name, kind)
+		return d.boot(t, image, name, kind, attach, fmt.Sprintf("52:54:00:00:01:%02x", n))
 	}
 	var plain, tagging []*Guest
 	for n := range kinds {
@@ -144,9 +185,17 @@ func (d *daemon) attach(t *testing.T, name string, kind int) []string {
 }
 
 // boot starts a guest and returns once it is the station of the port.
-func (d *daemon) boot(t *testing.T, from *image, name string, attach []string, mac string) *Guest {
+func (d *daemon) boot(t *testing.T, from *image, name string, kind int, attach []string, mac string) *Guest {
 	t.Helper()
-	g := from.Boot(t, attach, mac)
+	var inherited []*os.File
+	if kinds[kind].tap == byDescriptor {
+		f := openTAP(t, name)
+		defer f.Close() // With it open, the link would stay up without QEMU.
+		inherited = append(inherited, f)
+		attach = slices.Clone(attach)
+		attach[1] = "tap,id=net-" + name + ",fd=3" // Beside standard input, output and error.
+	}
+	g := from.Boot(t, attach, mac, inherited...)
 	eventually(t, func() error { return d.linkIs(true, name) })
 	return g
 }
