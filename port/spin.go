@@ -21,6 +21,9 @@ const (
 	loneBytes  = 512
 	// spinPolls is how many times a worker polls, for some 50 µs, before it parks.
 	spinPolls = 128
+	// maxHits is how many times in a row a worker spins until the next frame comes. Then
+	// it parks once, or else nobody who is not awake by a frame would ever run.
+	maxHits = 16
 	// A worker that has spun in vain n times in a row parks 2^n-1 times at once, with
 	// maxMisses for n at most.
 	maxMisses = 6
@@ -41,7 +44,8 @@ type spinning struct {
 	with   *awakeTAPs
 	slot   int // of awakeTAPs, where its TAP was put
 	lone   int // times in a row that a single small frame came
-	misses int // times in a row that spinning was in vain
+	hits   int // times in a row that spinning was not in vain
+	misses int // times in a row that it was
 	rest   int // times still to park at once
 }
 
@@ -61,6 +65,10 @@ func (s *spinning) spin(fd uintptr) bool {
 	if s.lone < loneFrames {
 		return false
 	}
+	if s.hits == maxHits {
+		s.hits = 0
+		return false
+	}
 	if s.rest > 0 {
 		s.rest--
 		return false
@@ -72,7 +80,9 @@ func (s *spinning) spin(fd uintptr) bool {
 	s.with.spinner.Store(false)
 	if own || other {
 		s.misses = 0
+		s.hits++
 	} else {
+		s.hits = 0
 		s.misses = min(s.misses+1, maxMisses)
 		s.rest = 1<<s.misses - 1
 	}

@@ -103,6 +103,25 @@ func TestWhoSpinsInVainRestsLongerEachTime(t *testing.T) {
 	}
 }
 
+// Others than those who have a frame must get to run as well.
+func TestWhoAlwaysFindsAFrameParksNowAndThen(t *testing.T) {
+	a := &awakeTAPs{}
+	fd, put, _ := source(t)
+	put()
+	a.enter(int32(fd), 0)
+	s := spinning{with: a, lone: loneFrames}
+	for range 3 {
+		for i := range maxHits {
+			if !s.spin(fd) {
+				t.Fatalf("does not spin after %d frames", i)
+			}
+		}
+		if s.spin(fd) {
+			t.Fatalf("spins after %d frames", maxHits)
+		}
+	}
+}
+
 // A TAP that is closed while it is awake must not stop the others from spinning, nor
 // may the file that gets its number.
 func TestClosedTAPDoesNotStayAwake(t *testing.T) {
