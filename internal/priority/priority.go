@@ -174,7 +174,7 @@ func Keep(ctx context.Context, raise bool, log *slog.Logger) {
 		log.Debug("scheduling priority", "nice", to)
 		if err := setAll(to); err != nil {
 			log.Error("scheduling priority not changed", "nice", to, "err", err)
-			return
+			raise = false // All CPUs help as well.
 		}
 	}
 }
