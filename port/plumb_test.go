@@ -1,6 +1,7 @@
 package port
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"os"
@@ -343,9 +344,23 @@ func TestHostIsSilentOnANetdev(t *testing.T) {
 	if err := st.Send(who); err != nil {
 		t.Fatal(err)
 	}
-	// What the host says would come before what the switch sends after that.
 	same(t, receive(t, tap, 1)[0], who)
-	works(t, tap, st)
+	// What the host says would come before what the switch sends after that.
+	out := []Out{{Frame: &frame.Frame{Bytes: untagged(60)}}}
+	if tap.Transmit(out); out[0].Reason != frame.Keep {
+		t.Fatal(out[0].Reason)
+	}
+	for {
+		got, err := st.Recv(patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Which groups it has joined a router says all the same (docs/attach.md).
+		if allMLDv2Routers := []byte{0x33, 0x33, 0, 0, 0, 0x16}; !bytes.HasPrefix(got, allMLDv2Routers) {
+			same(t, got, out[0].Frame.Bytes)
+			break
+		}
+	}
 }
 
 func TestLinksThatCannotBeNetdevsAreRefused(t *testing.T) {
