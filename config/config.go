@@ -24,6 +24,7 @@ const (
 	MaxPortName     = 32        // bytes
 	MaxIfname       = 15        // bytes, IFNAMSIZ-1 (linux/if.h)
 	MaxSocketPath   = 107       // bytes, sun_path without its NUL (unix(7))
+	MaxDescription  = 255       // bytes, as an alias of a link may have (IFALIASZ, linux/if.h)
 	DefaultListen   = "127.0.0.1:9876"
 	ListenNone      = "none"
 )
@@ -100,6 +101,9 @@ type Metrics struct {
 // Port is one switch port. The zero value of each field but Name is its default.
 type Port struct {
 	Name string `json:"name"`
+	// Description is for people, and for programs to know their ports by: one line
+	// of at most MaxDescription bytes.
+	Description string `json:"description,omitempty"`
 	// Kind is how the port is attached: "stream", "dgram", "netdev", "responder", or
 	// "tap", also if empty.
 	Kind string `json:"kind,omitempty"`
@@ -114,13 +118,17 @@ type Port struct {
 
 	// The link behind the port.
 	Ifname     string         `json:"ifname,omitempty"`     // name of the link; empty: the port's name
-	Netns      string         `json:"netns,omitempty"`      // name, path or pid of the namespace it is moved to, or is in
+	Netns      string         `json:"netns,omitempty"`      // name, path, pid or PID@START of the namespace it is moved to, or is in
 	MAC        *frame.MAC     `json:"mac,omitempty"`        // address of the link, the station's; nil: made by the kernel, or of a responder's first IP
 	MTU        int            `json:"mtu,omitempty"`        // 0: 1500, or that of a link that was there
 	TxQLen     int            `json:"txqlen,omitempty"`     // 0: 1000, or that of an adopted link; the switch's receive queue
 	Up         *bool          `json:"up,omitempty"`         // nil: true
 	IP         []netip.Prefix `json:"ip,omitempty"`         // addresses given to the link, or of the responder
 	Persistent bool           `json:"persistent,omitempty"` // the link outlives the daemon; needs Owner
+	// Ephemeral leaves the port to whoever made it for Netns, a container: it goes
+	// with that namespace, is not written into the startup file, and stays when a
+	// configuration is applied that does not name it.
+	Ephemeral bool `json:"ephemeral,omitempty"`
 	// Adopt takes an existing persistent TAP, leaves what is not given here as it
 	// is, but for Up, and leaves all as it was found when the port goes.
 	Adopt bool   `json:"adopt,omitempty"`

@@ -13,7 +13,8 @@ import (
 // Diff lists what makes b of a, one key a line and in the order of the keys:
 // "- ports[web].mtu: 1400" is in a only, "+ ports[web].mtu: 9000" in b only.
 // Ports are known by name and static entries by VLAN and address, so that their
-// order does not matter; rules of auto_attach are known by their place. Both must be valid.
+// order does not matter; rules of auto_attach are known by their place. Ephemeral
+// ports, which come and go by themselves, are left out. Both must be valid.
 func Diff(a, b *Config) []string {
 	was, is := a.lines(), b.lines()
 	type change struct{ path, text string }
@@ -41,7 +42,7 @@ func Diff(a, b *Config) []string {
 // lines returns the keys that are set, with their values as Marshal writes them.
 func (c *Config) lines() map[string]string {
 	lines := map[string]string{}
-	collect(lines, "", reflect.ValueOf(*c))
+	collect(lines, "", reflect.ValueOf(*c.WithoutEphemeral()))
 	return lines
 }
 

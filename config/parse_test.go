@@ -76,7 +76,7 @@ func TestFullFileSetsEveryField(t *testing.T) {
 		Control: Control{Socket: "/run/vswitchd/control.sock", Group: "1000"},
 		Metrics: Metrics{Listen: "[::1]:9876", WebConfig: "/etc/vswitchd/web.yml"},
 		Ports: []Port{{
-			Name: "web", Kind: "tap", Ifname: "eth0", Netns: "web",
+			Name: "web", Description: "container web, of the shop", Ephemeral: true, Kind: "tap", Ifname: "eth0", Netns: "web",
 			MAC: &frame.MAC{2, 0, 0x5e, 0x10, 0, 1}, MTU: 9000, TxQLen: 500, Up: new(false),
 			IP: []netip.Prefix{
 				netip.MustParsePrefix("192.0.2.1/24"),

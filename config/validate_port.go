@@ -21,6 +21,7 @@ func (p Port) Validate(vlanAware bool) error { return p.problems(vlanAware).err(
 func (p *Port) problems(vlanAware bool) Problems {
 	var ps Problems
 	p.validateNames(&ps)
+	p.validateDescription(&ps)
 	p.validateMTU(&ps)
 	switch k := p.kind(); k {
 	case KindTAP:
@@ -53,6 +54,13 @@ func (p *Port) validateNames(ps *Problems) {
 		ps.add("name", "is missing", "give the port a name")
 	case !portName.MatchString(p.Name):
 		ps.add("name", quote(p.Name)+" is not a port name", fmt.Sprintf("write 1 to %d letters, digits, dots, hyphens and underscores, the first a letter or digit", MaxPortName))
+	}
+}
+
+func (p *Port) validateDescription(ps *Problems) {
+	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
+	if len(p.Description) > MaxDescription || strings.ContainsFunc(p.Description, unprintable) {
+		ps.add("description", "is longer than a line of text or is none", fmt.Sprintf("write at most %d bytes that can be printed", MaxDescription))
 	}
 }
 
@@ -94,6 +102,9 @@ func (p *Port) validateTAP(ps *Problems) {
 	if p.Persistent && p.Netns != "" {
 		ps.add("persistent", "and netns exclude each other: the link would end with its namespace", "leave one of them out")
 	}
+	if p.Ephemeral && p.Netns == "" {
+		ps.add("ephemeral", "needs a netns: the port goes with that namespace", "write netns: with the namespace of the container, or leave ephemeral out")
+	}
 	p.validateAdopt(ps)
 }
 
@@ -120,7 +131,7 @@ func (p *Port) validateNetdev(ps *Problems) {
 		ps.add("ifname", "the link of a netdev is there already, and keeps its name", "write link: with its name")
 	}
 	p.refuse(ps, "the link of a netdev is somebody else's, of which only mtu and up can be set",
-		"listen", "dial", "mac", "txqlen", "ip", "persistent", "adopt", "owner", "group")
+		"listen", "dial", "mac", "txqlen", "ip", "persistent", "ephemeral", "adopt", "owner", "group")
 	p.validateIfname(ps, "link", p.Link)
 }
 
@@ -137,7 +148,7 @@ func (p *Port) validateAdopt(ps *Problems) {
 }
 
 // ofALink are the keys that only a link of the kernel has.
-var ofALink = []string{"link", "ifname", "netns", "txqlen", "up", "persistent", "adopt", "owner", "group", "offload", "coalesce"}
+var ofALink = []string{"link", "ifname", "netns", "txqlen", "up", "persistent", "ephemeral", "adopt", "owner", "group", "offload", "coalesce"}
 
 // refuse says of each of the keys that is set that the port cannot have it.
 func (p *Port) refuse(ps *Problems, msg string, keys ...string) {

@@ -66,7 +66,7 @@ func (r *Running) Startup() (Startup, error) {
 
 var errNoStartup = &Error{CodeConflict, "the daemon has no startup file", "start it with --config FILE"}
 
-// Save writes the running configuration to the startup file. What that was
+// Save writes the running configuration, but for ephemeral ports, to the startup file. What that was
 // before is kept beside it, in a file with .bak behind its name.
 func (r *Running) Save() error {
 	r.mu.Lock()
@@ -77,7 +77,7 @@ func (r *Running) Save() error {
 	if r.startup.File == "" {
 		return errNoStartup
 	}
-	c := r.config()
+	c := r.config().WithoutEphemeral()
 	text, err := c.Marshal()
 	if err == nil {
 		err = save(r.startup.File, text)

@@ -36,11 +36,50 @@ func netnsOf(process string) (nsIdentity, error) {
 	return nsIdentity{uint64(st.Dev), st.Ino}, err //nolint:unconvert // Dev has 32 bits on some architectures
 }
 
-// openNetns opens the network namespace that spec names: a name under
-// /run/netns, an absolute path or, if there is no such name, the decimal pid of
-// a process in it.
+// PinProcess returns PID@START, which as Netns of a TAPConfig names the network
+// namespace of the process that has the pid now and of none that gets it later.
+// START is in clock ticks after boot.
+func PinProcess(pid int) (netns string, err error) {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return "", err
+	}
+	// The name in parentheses may have any characters; starttime is the twentieth
+	// value after it (proc_pid_stat(5)).
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	if len(fields) < 20 {
+		return "", unix.EBADMSG
+	}
+	return strconv.Itoa(pid) + "@" + fields[19], nil
+}
+
+const opOpenNetns = "open the network namespace"
+
+// openNetns opens the network namespace that spec names: what PinProcess makes, a
+// name under /run/netns, an absolute path or, if there is no such name, the
+// decimal pid of a process in it.
 func openNetns(spec string) (int, error) {
-	const op = "open the network namespace"
+	text, _, pinned := strings.Cut(spec, "@")
+	pid, err := strconv.ParseUint(text, 10, 31)
+	if err != nil || !pinned {
+		return openNamedNetns(spec)
+	}
+	fd, err := openNamedNetns("/proc/" + text + "/ns/net")
+	// Asked behind the open: who has the pid now had it then.
+	if now, _ := PinProcess(int(pid)); now != spec {
+		if err == nil {
+			_ = unix.Close(fd) // Opened to be read: nothing can be lost.
+		}
+		err = &Error{Op: opOpenNetns, Name: spec, Why: "that process has ended", Err: os.ErrNotExist}
+	}
+	if err != nil {
+		return -1, err
+	}
+	return fd, nil
+}
+
+func openNamedNetns(spec string) (int, error) {
+	const op = opOpenNetns
 	path, missing, fix := "/run/netns/"+spec, "there is no /run/netns/"+spec, "create it with: ip netns add "+spec
 	if strings.HasPrefix(spec, "/") {
 		path, missing, fix = spec, "there is no such file", ""

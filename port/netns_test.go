@@ -94,3 +94,21 @@ func TestNetnsOfAProcessNeedsNoLookIntoIt(t *testing.T) {
 		}
 	}
 }
+
+func TestPinnedProcessIsNoLaterOneOfItsPid(t *testing.T) {
+	cmd := container(t)
+	spec, err := PinProcess(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := openNetns(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(fd)
+	for _, other := range []string{spec + "0", pidOf(cmd) + "@1", pidOf(cmd) + "@", "2147483647@1"} {
+		if _, err := openNetns(other); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: %v", other, err)
+		}
+	}
+}

@@ -16,7 +16,8 @@ import (
 type TAPConfig struct {
 	Ifname string
 	// Netns is where the link is moved to: a name under /run/netns, an absolute
-	// path or, if there is no such name, the decimal pid of a process in it.
+	// path or, if there is no such name, the decimal pid of a process in it, or
+	// what PinProcess makes of one.
 	// Empty leaves the link in the daemon's own namespace.
 	Netns  string
 	MAC    *frame.MAC // of the link, so the station's; nil leaves it to the kernel

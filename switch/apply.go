@@ -3,6 +3,7 @@ package vswitch
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"reflect"
 	"sync"
 
@@ -12,16 +13,18 @@ import (
 // Apply makes next, less its Control, Metrics and Nice, the configuration in force, by
 // changing what differs: ports are removed first, then changed, then added. A
 // port whose configuration is the same is not touched, and one that cannot
-// change as it is to is removed and added again. On an error, which names the
-// port, all is put back. Changes made by others meanwhile are the caller's to
-// prevent.
+// change as it is to is removed and added again. Ephemeral ports that next does
+// not name stay, and those that it names are left out if their namespace is gone.
+// On an error, which names the port, all is put back. Changes made by others
+// meanwhile are the caller's to prevent.
 func (s *Switch) Apply(next *config.Config) error {
-	if err := next.Validate(); err != nil {
-		return err
-	}
 	s.auto.mu.Lock()
 	defer s.auto.mu.Unlock()
 	before := s.Running()
+	next = next.WithEphemeral(before)
+	if err := next.Validate(); err != nil {
+		return err
+	}
 	if err := fixed(before, next); err != nil {
 		return err
 	}
@@ -76,12 +79,19 @@ func (s *Switch) move(from, to *config.Config) error {
 			return err
 		}
 	}
+	gone := map[string]bool{}
 	for _, p := range added {
 		s.yield(p)
-		if err := s.Add(p); err != nil {
+		err := s.Add(p)
+		if p.Ephemeral && errors.Is(err, fs.ErrNotExist) {
+			s.Publish(Event{Kind: PortGone, Port: p.Name, Err: err})
+			gone[p.Name], err = true, nil
+		}
+		if err != nil {
 			return err
 		}
 	}
+	to = to.Without(func(p *config.Port) bool { return gone[p.Name] })
 	if err := s.moveFDB(from.FDB, to.FDB); err != nil {
 		return err
 	}

@@ -2,12 +2,14 @@ package vswitch
 
 import (
 	"errors"
+	"io/fs"
 	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/vswitchd/vswitchd/config"
 	"github.com/vswitchd/vswitchd/frame"
+	"github.com/vswitchd/vswitchd/internal/nettest"
 )
 
 // wantRunning fails unless the running configuration is c.
@@ -146,4 +148,46 @@ func TestApplyRefusesWhatNeedsARestart(t *testing.T) {
 		}
 	}
 	r.wantRunning(before)
+}
+
+func TestEphemeralPortsStayWhenAConfigurationIsApplied(t *testing.T) {
+	r := newAutoRig(t)
+	ns, other := nettest.New(t), nettest.New(t)
+	web := config.Port{Name: "web", Access: 10, Netns: ns.Path(), Ifname: "eth0", Ephemeral: true}
+	try(t, r.Add(web))
+	try(t, r.AddFDB(sta(1), 10, "web"))
+	id := r.believedID("web")
+	next := &config.Config{VLANAware: new(true), FDB: config.FDB{Static: []config.StaticEntry{{MAC: sta(2), VLAN: 10, Blackhole: true}}}}
+	try(t, r.Apply(next))
+	c := r.Running()
+	if r.believedID("web") != id || len(c.Ports) != 1 || len(c.FDB.Static) != 2 {
+		t.Errorf("%+v", c)
+	}
+
+	// One that is named may be changed, and gone, but none may be in its place.
+	web.Access = 0
+	web.Trunk = config.VIDsOf(10)
+	gone := config.Port{Name: "gone", Access: 10, Netns: "/run/netns/no-such", Ifname: "eth0", Ephemeral: true}
+	next.Ports = []config.Port{web, gone}
+	next.FDB.Static = []config.StaticEntry{{MAC: sta(3), VLAN: 10, Port: "gone"}}
+	try(t, r.Apply(next))
+	if c = r.Running(); len(c.Ports) != 1 || c.Ports[0].Access != 0 || len(c.FDB.Static) != 0 || r.believedID("web") != id {
+		t.Errorf("%+v", c)
+	}
+	if len(r.told(PortGone, "gone")) != 1 {
+		t.Error("that the port is gone was not told")
+	}
+	next.Ports = []config.Port{{Name: "x", Access: 10, Netns: ns.Path(), Ifname: "eth0"}}
+	next.FDB.Static = nil
+	if err := r.Apply(next); err == nil || !strings.Contains(err.Error(), `called "eth0"`) {
+		t.Errorf("%v", err)
+	}
+	gone.Ephemeral = false
+	next.Ports = []config.Port{{Name: "web", Access: 10, Netns: other.Path(), Ifname: "eth0"}, gone}
+	if err := r.Apply(next); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+	if c = r.Running(); len(c.Ports) != 1 || !c.Ports[0].Ephemeral {
+		t.Errorf("not put back: %+v", c)
+	}
 }

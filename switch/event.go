@@ -93,7 +93,7 @@ var eventKinds = [NumEventKinds]struct {
 }{
 	PortAdded:   {TypePort, "added", "The port was added."},
 	PortChanged: {TypePort, "changed", "The configuration of the port was changed."},
-	PortGone:    {TypePort, "gone", "The device behind the port went away by itself; that the port is removed follows."},
+	PortGone:    {TypePort, "gone", "The device behind the port went away by itself, and the port is removed; or it was gone when the port was to come back after a restart."},
 	PortRemoved: {TypePort, "removed", "The port was removed, with all its FDB entries."},
 
 	PortContained: {TypePort, "contained", "Each frame that was sent to the port cost so much CPU time in its station's network stack that others suffered: it has a queue and a share of the time of its own now."},

@@ -74,7 +74,7 @@ func (d *daemon) ctl(t *testing.T, args ...string) (code int, out, errOut string
 	return code, o.String(), e.String()
 }
 
-func port(name string, c config.Port) control.Port {
+func portNamed(name string, c config.Port) control.Port {
 	c.Name = name
 	c = c.Resolved()
 	return control.Port{
@@ -84,7 +84,7 @@ func port(name string, c config.Port) control.Port {
 }
 
 func samples() map[string]any {
-	web := port("web", config.Port{Trunk: config.VIDsOf(10, 20, 21), Native: 1, Limit: new(8), Isolated: 2, ForwardReserved: 1 << 14, Flood: new(false)})
+	web := portNamed("web", config.Port{Trunk: config.VIDsOf(10, 20, 21), Native: 1, Limit: new(8), Isolated: 2, ForwardReserved: 1 << 14, Flood: new(false)})
 	web.Device = &control.Device{Flags: []string{"tap", "no_pi"}, Features: []string{"tap", "multi_queue"}, VnetHdrLen: 10}
 	stats := control.PortStats{
 		Name: "web", Receive: control.Traffic{Frames: 12, Bytes: 900, Dropped: 3}, Transmit: control.Traffic{Frames: 1234567, Bytes: 987654321, Dropped: 1},
@@ -92,7 +92,7 @@ func samples() map[string]any {
 		DroppedIngress: map[string]uint64{"no_pvid": 2, "ingress_filter": 1}, DroppedEgress: map[string]uint64{"of_a_newer_daemon": 1},
 	}
 	web.Stats = &stats
-	db := port("db", config.Port{Access: 10, Netns: "blue"})
+	db := portNamed("db", config.Port{Access: 10, Netns: "blue"})
 	db.Up, db.State, db.Flags = false, config.StateDiscarding, nil
 	vm := control.Port{
 		Name: "vm", Index: 2, Kind: "stream", MTU: 1500, Flags: []string{"UP"}, State: config.StateDiscarding,

@@ -41,7 +41,7 @@ const exitCodes = `Exit codes:
     1  failed
     2  the command or a value in it is wrong
     3  no vswitchd answers on the socket
-    4  there is no such port or FDB entry
+    4  there is no such port, container or FDB entry
     5  permission denied
     6  conflict: it exists already, is in use, or the switch is full
   130  interrupted`

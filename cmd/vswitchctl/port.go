@@ -73,13 +73,24 @@ func newPortAdd(o *options) *cobra.Command {
 	}
 	mayExist := c.Flags().Bool("may-exist", false, "succeed if there is a port of that name, and leave it as it is")
 	vm := presetFlags(c)
+	container := c.Flags().String("container", "", "`NAME|ID|PID` of a running container or a process to put the link into: --netns and --ephemeral")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		cfg, err := portFrom(c, args[0], vm)
+		ctx, cancel := within(c)
+		defer cancel()
+		keys, err := given(c.Flags())
+		if err == nil && c.Flags().Changed("container") {
+			err = intoContainer(ctx, keys, *container)
+		}
+		if err == nil {
+			err = vm.keys(keys)
+		}
 		if err != nil {
 			return err
 		}
-		ctx, cancel := within(c)
-		defer cancel()
+		cfg, err := portFrom(args[0], keys)
+		if err != nil {
+			return err
+		}
 		p, err := o.client().AddPort(ctx, cfg)
 		switch {
 		case err == nil:
@@ -95,15 +106,8 @@ func newPortAdd(o *options) *cobra.Command {
 	return takes(withSettings(c), 1, 1)
 }
 
-// portFrom makes a port of the flags that are given.
-func portFrom(c *cobra.Command, name string, vm *preset) (config.Port, error) {
-	keys, err := given(c.Flags())
-	if err == nil {
-		err = vm.keys(keys)
-	}
-	if err != nil {
-		return config.Port{}, err
-	}
+// portFrom makes a port of keys, which come from flags.
+func portFrom(name string, keys map[string]any) (config.Port, error) {
 	keys["name"] = name
 	text, err := json.Marshal(keys)
 	if err != nil {
@@ -206,6 +210,9 @@ func writePorts(w io.Writer, ports []control.Port) {
 func writePort(w io.Writer, p *control.Port) {
 	row := func(name, value string) { fmt.Fprintf(w, "%s\t%s\n", name, or(value, "-")) }
 	row("name", p.Name)
+	if p.Config.Description != "" {
+		row("description", p.Config.Description)
+	}
 	row("index", strconv.Itoa(p.Index))
 	row("kind", p.Kind)
 	if p.Origin != "" {
@@ -340,6 +347,7 @@ func flagsText(c *config.Port) string {
 		{"ingress_filtering", c.IngressFiltering},
 		{"locked", &c.Locked},
 		{"persistent", &c.Persistent},
+		{"ephemeral", &c.Ephemeral},
 		{"adopt", &c.Adopt},
 		{"coalesce", c.Coalesce},
 	} {

@@ -32,17 +32,19 @@ const (
 // settings are in the order of config.Port. Values that need knowledge, such as
 // what a MAC address looks like, are the daemon's to judge: there is one truth.
 var settings = []setting{
+	{"description", "description", text, "`TEXT` for people"},
 	{"kind", "kind", text, "`KIND` of port: tap, netdev for a link that is there, stream or dgram for a VMM by a unix socket, or responder, which answers ARP, ND and ping"},
 	{"listen", "listen", text, "`PATH` of the socket that a stream or dgram makes"},
 	{"dial", "dial", text, "`PATH` of the socket that a stream or dgram connects to"},
 	{"link", "link", text, "`NAME` of the link that a netdev takes, and puts back when the port goes; default: the port's"},
 	{"ifname", "ifname", text, "`NAME` of the link; default: the port's"},
-	{"netns", "netns", text, "network `NAMESPACE` to move the link to, or that a netdev's is in: name, path or pid"},
+	{"netns", "netns", text, "network `NAMESPACE` to move the link to, or that a netdev's is in: name, path, pid or PID@START"},
 	{"mac", "mac", text, "`MAC` address of the link, the station's"},
 	{"mtu", "mtu", number, "MTU of the link in `BYTES`"},
 	{"txqlen", "txqlen", number, "queue in front of the switch in `FRAMES`"},
 	{"ip", "ip", list, "`ADDRESS/LEN` for the link, or of the responder; may be repeated"},
 	{"persistent", "persistent", yes, "let the link outlive the daemon; needs --owner"},
+	{"ephemeral", "ephemeral", yes, "leave the port out of the startup file; it goes with its --netns"},
 	{"adopt", "adopt", yes, "take the persistent TAP that is there, and leave it as it was found when the port goes"},
 	{"owner", "owner", text, "`USER` that may open the TAP"},
 	{"group", "group", text, "`GROUP` that may open the TAP"},

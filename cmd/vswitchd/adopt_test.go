@@ -97,7 +97,7 @@ func testAdoptedTAPIsLeftAsItWasFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	d = b.start()
-	wantExit(t, 0, 0, d.log.String(), "port not resumed", "port=tap0")
+	wantExit(t, 0, 0, d.log.String(), `msg="port gone"`, "port=tap0")
 	if strings.Contains(b.running(), "tap0") {
 		t.Errorf("running:\n%s", b.running())
 	}
@@ -155,7 +155,7 @@ func testMovedTAPIsLeftWhereItIsAfterAKill(t *testing.T) {
 	eventually(t, "the move", func() bool { return !strings.Contains(b.ctl("port", "list"), " up ") })
 	d.kill()
 	d = b.start()
-	wantExit(t, 0, 0, d.log.String(), "port not resumed", "port=lent0")
+	wantExit(t, 0, 0, d.log.String(), `msg="port gone"`, "port=lent0")
 	try(t, ns.Do(func() error {
 		i, err := net.InterfaceByName("lent0")
 		if err == nil && i.MTU != 1400 {

@@ -64,7 +64,7 @@ func run(ctx context.Context, st control.Startup, override func(*config.Config) 
 	changed := make(chan struct{}, 1)
 	onOwnChange(sw, func() { signalled(changed) })
 	if resumed {
-		err = bringBack(ctx, sw, c, kept, log)
+		err = bringBack(ctx, sw, c, kept)
 	} else {
 		err = bringUp(ctx, sw, c)
 	}
@@ -139,24 +139,6 @@ func reapply(running *control.Running, log *slog.Logger) {
 		return
 	}
 	log.Info("startup file applied", "changes", len(changes))
-}
-
-// bringUp adds the ports and static entries to a switch that is new.
-func bringUp(ctx context.Context, sw *vswitch.Switch, c *config.Config) error {
-	err := addPorts(ctx, c.Ports, sw.Add)
-	if err != nil || ctx.Err() != nil {
-		return err
-	}
-	return addStatic(sw, c.FDB.Static)
-}
-
-func addStatic(sw *vswitch.Switch, entries []config.StaticEntry) error {
-	for _, e := range entries {
-		if err := sw.AddFDB(e.MAC, e.VLAN, e.Port); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // addPorts adds the ports until one cannot be had, whose error it returns, or

@@ -43,6 +43,7 @@ func TestPrograms(t *testing.T) {
 	t.Run("ChangeThatCannotBeKeptIsRefused", testChangeThatCannotBeKeptIsRefused)
 	t.Run("BadApplyLeavesAllAsItWas", testBadApplyLeavesAllAsItWas)
 	t.Run("HangupAppliesTheDifference", testHangupAppliesTheDifference)
+	t.Run("ContainersPortsComeAndGoWithIt", testContainersPortsComeAndGoWithIt)
 	t.Run("PortWithoutNamespaceIsNotResumed", testPortWithoutNamespaceIsNotResumed)
 	t.Run("EventsAreToldAsTheyHappen", testEventsAreToldAsTheyHappen)
 	t.Run("AdoptedTAPIsLeftAsItWasFound", testAdoptedTAPIsLeftAsItWasFound)

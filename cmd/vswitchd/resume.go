@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"slices"
 	"sync"
 
 	"github.com/vswitchd/vswitchd/config"
@@ -18,7 +17,8 @@ import (
 
 // resume returns the configuration to begin with: c, which is that of the
 // startup file, or the running one that a daemon before has kept at path. That
-// one goes on unless the startup file has changed since.
+// one goes on unless the startup file has changed since, and then its ephemeral
+// ports do, of which no startup file says anything.
 func resume(c *config.Config, st control.Startup, path string, log *slog.Logger) (begin *config.Config, resumed bool) {
 	data, err := config.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -37,7 +37,12 @@ func resume(c *config.Config, st control.Startup, path string, log *slog.Logger)
 	}
 	if kept.Startup != st.Sum || *kept.Config.VLANAware != *c.VLANAware {
 		discard(kept, st, path, log)
-		return c, false
+		both := c.WithEphemeral(kept.Config)
+		if err := both.Validate(); err != nil {
+			log.Warn("ephemeral ports discarded: they do not go with the startup file", "err", err)
+			return c, false
+		}
+		return both, false
 	}
 	if d := config.Diff(st.Config, kept.Config); len(d) > 0 {
 		log.Info("running configuration resumed: it differs from the startup file", "path", path, "differences", len(d))
@@ -79,27 +84,44 @@ func putBack(dir string, log *slog.Logger) {
 // bringBack adds the ports and static entries of the running configuration. A
 // port whose network namespace or foreign link has ended with the daemon is left
 // out: nobody can bring it back, and it must not keep the others from coming.
-func bringBack(ctx context.Context, sw *vswitch.Switch, c *config.Config, path string, log *slog.Logger) error {
-	var mu sync.Mutex
-	var lost []string
-	err := addPorts(ctx, c.Ports, func(p config.Port) error {
-		err := sw.Add(p)
-		if p.Netns == "" && !p.Adopt && p.Kind != config.KindNetdev || !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		log.Warn("port not resumed: its link or network namespace is gone", "port", p.Name, "err", err)
-		mu.Lock()
-		defer mu.Unlock()
-		lost = append(lost, p.Name)
-		return nil
-	})
-	if err == nil && ctx.Err() == nil {
-		err = addStatic(sw, slices.DeleteFunc(slices.Clone(c.FDB.Static), func(e config.StaticEntry) bool {
-			return slices.Contains(lost, e.Port)
-		}))
-	}
+func bringBack(ctx context.Context, sw *vswitch.Switch, c *config.Config, path string) error {
+	err := bring(ctx, sw, c, func(p *config.Port) bool { return p.Netns != "" || p.Adopt || p.Kind == config.KindNetdev })
 	if err != nil {
 		return fmt.Errorf("resume the running configuration: %w; to begin with the startup file instead, remove %s", err, path)
+	}
+	return nil
+}
+
+// bringUp adds the ports and static entries of the startup file. Only ephemeral
+// ports may be gone.
+func bringUp(ctx context.Context, sw *vswitch.Switch, c *config.Config) error {
+	return bring(ctx, sw, c, func(p *config.Port) bool { return p.Ephemeral })
+}
+
+// bring adds ports and static entries to a switch that is new, less those that
+// may be gone and are.
+func bring(ctx context.Context, sw *vswitch.Switch, c *config.Config, may func(*config.Port) bool) error {
+	var mu sync.Mutex
+	gone := map[string]bool{}
+	err := addPorts(ctx, c.Ports, func(p config.Port) error {
+		err := sw.Add(p)
+		if !may(&p) || !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		sw.Publish(vswitch.Event{Kind: vswitch.PortGone, Port: p.Name, Err: err})
+		mu.Lock()
+		defer mu.Unlock()
+		gone[p.Name] = true
+		return nil
+	})
+	if err != nil || ctx.Err() != nil {
+		return err
+	}
+	there := c.Without(func(p *config.Port) bool { return gone[p.Name] })
+	for _, e := range there.FDB.Static {
+		if err := sw.AddFDB(e.MAC, e.VLAN, e.Port); err != nil {
+			return err
+		}
 	}
 	return nil
 }

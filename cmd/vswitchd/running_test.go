@@ -182,6 +182,95 @@ func testHangupAppliesTheDifference(t *testing.T) {
 	d.stop()
 }
 
+// inNamespace starts a process in a network namespace of its own.
+func inNamespace(t *testing.T) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("sleep", "1000")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { end(cmd) })
+	return cmd
+}
+
+func end(cmd *exec.Cmd) {
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+}
+
+func testContainersPortsComeAndGoWithIt(t *testing.T) {
+	b := newBench(t, twoPorts)
+	d := b.start()
+	stays, goes := inNamespace(t), inNamespace(t)
+	for name, cmd := range map[string]*exec.Cmd{"stays": stays, "goes": goes} {
+		b.ctl("port", "add", name, "--container", strconv.Itoa(cmd.Process.Pid), "--access", "10", "--ip", "10.0.0.2/24", "--ifname", "eth1")
+		b.ctl("fdb", "add", "02:00:00:00:00:0"+strconv.Itoa(len(name)), "--vlan", "10", "--port", name)
+	}
+	out, err := exec.Command("nsenter", "--net=/proc/"+strconv.Itoa(stays.Process.Pid)+"/ns/net", "ip", "-br", "address", "show", "eth1").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "10.0.0.2/24") {
+		t.Errorf("%v: %s", err, out)
+	}
+	i := b.port("stays").Index
+	same := func(when string) {
+		t.Helper()
+		if p := b.port("stays"); p.Index != i || !p.Up || !p.Config.Ephemeral {
+			t.Errorf("%s: %+v", when, p)
+		}
+	}
+
+	// The startup file and the container's port are no business of one another.
+	if diff := b.ctl("config", "diff"); strings.Contains(diff, "stays") {
+		t.Errorf("differs from the startup file:\n%s", diff)
+	}
+	b.ctl("config", "save")
+	text, err := os.ReadFile(b.file)
+	if err != nil || strings.Contains(string(text), "stays") || strings.Contains(string(text), "static") {
+		t.Errorf("%v: saved:\n%s", err, text)
+	}
+	b.ctl("config", "apply", b.file)
+	same("after the file was applied")
+
+	// While the daemon is there, and while it is not.
+	end(goes)
+	deadline := time.Now().Add(10 * time.Second)
+	for strings.Contains(b.running(), "goes") {
+		if time.Now().After(deadline) {
+			t.Fatalf("the port of a container that is gone is still there:\n%s", b.running())
+		}
+		time.Sleep(time.Millisecond)
+	}
+	d.kill()
+	d = b.start()
+	if strings.Contains(d.log.String(), "goes") {
+		t.Errorf("it is looked for after a restart:\n%s", d.log.String())
+	}
+	d.kill()
+	b.write(twoPorts + "- name: p4\nmetrics: {listen: none}\n")
+	d = b.start()
+	if got := b.running(); !strings.Contains(got, "name: p4") || !strings.Contains(got, "port: stays") || !b.port("stays").Up {
+		t.Errorf("with another startup file:\n%s", got)
+	}
+	d.kill()
+	end(stays)
+	b.write(twoPorts + "metrics: {listen: none}\n")
+	d = b.start()
+	wantExit(t, 0, 0, d.log.String(), `msg="port gone" port=stays`, "that process has ended")
+	if got := b.running(); strings.Contains(got, "stays") {
+		t.Errorf("running:\n%s", got)
+	}
+	d.stop()
+}
+
+func (b *bench) port(name string) control.Port {
+	b.t.Helper()
+	p, err := b.client().Port(b.t.Context(), name)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return p
+}
+
 func testPortWithoutNamespaceIsNotResumed(t *testing.T) {
 	b := newBench(t, twoPorts)
 	d := b.start()
@@ -208,7 +297,7 @@ func testPortWithoutNamespaceIsNotResumed(t *testing.T) {
 	}
 	_ = station.Wait()
 	d = b.start()
-	wantExit(t, 0, 0, d.log.String(), "port not resumed", "port=web")
+	wantExit(t, 0, 0, d.log.String(), `msg="port gone"`, "port=web")
 	if got := b.running(); strings.Contains(got, "web") || !strings.Contains(got, "name: p2") {
 		t.Errorf("running:\n%s", got)
 	}
