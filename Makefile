@@ -88,6 +88,9 @@ $(LINT):
 install: build ## into DESTDIR, for those who make packages: programs, manual, completion, unit, docs
 	install -D -m 755 $(BIN)/vswitchd $(DESTDIR)/usr/sbin/vswitchd
 	install -D -m 755 $(BIN)/vswitchctl $(DESTDIR)/usr/bin/vswitchctl
+	install -D -m 755 $(BIN)/vswitch-cni $(DESTDIR)/usr/lib/cni/vswitch
+	install -d $(DESTDIR)/usr/lib/netavark
+	ln -sf ../cni/vswitch $(DESTDIR)/usr/lib/netavark/vswitch
 	install -D -m 644 deploy/vswitchd.yaml $(DESTDIR)/etc/vswitchd/vswitchd.yaml
 	install -D -m 644 deploy/systemd/vswitchd.service $(DESTDIR)/usr/lib/systemd/system/vswitchd.service
 	install -D -m 644 deploy/systemd/vswitchd.sysusers $(DESTDIR)/usr/lib/sysusers.d/vswitchd.conf
@@ -113,6 +116,9 @@ deb: go $(NFPM) ## a Debian package in bin/, for this architecture or that of GO
 	rm -rf $(BIN)/stage $(BIN)/vswitchd_*.deb
 	$(MAKE) --no-print-directory install DESTDIR=$(BIN)/stage
 	VERSION=$(DEBVERSION) ARCH=$$($(GO) env GOARCH) $(NFPM) package -f deploy/deb/nfpm.yaml -p deb -t $(BIN)/
+
+$(BIN)/cnitool: # for test/container
+	GOARCH= GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/containernetworking/cni/cnitool@v1.3.0
 
 $(NFPM):
 	GOARCH= GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2

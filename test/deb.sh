@@ -42,6 +42,7 @@ done
 
 chroot "$root" /usr/bin/vswitchctl version
 chroot "$root" /usr/sbin/vswitchd --check
+chroot "$root" /usr/lib/netavark/vswitch info
 mkdir "$root/run" "$root/proc"
 unshare -mn sh -c "mount -t proc proc '$root/proc' && exec chroot '$root' /usr/sbin/vswitchd --metrics-listen none" &
 daemon=$!

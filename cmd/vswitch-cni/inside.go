@@ -1,0 +1,140 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+
+	"github.com/containernetworking/cni/pkg/types"
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// inside has do look at a container's interface with a socket of its namespace.
+func inside(path, ifname string, do func(*netlink.Handle, netlink.Link) error) error {
+	ns, err := netns.GetFromPath(path)
+	if err != nil {
+		return fmt.Errorf("open the network namespace %s: %w", path, err)
+	}
+	defer func() { _ = ns.Close() }() // Opened to be read: nothing can be lost.
+	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("enter the network namespace %s: %w", path, err)
+	}
+	defer h.Close()
+	link, err := h.LinkByName(ifname)
+	if err == nil {
+		err = do(h, link)
+	}
+	if err != nil {
+		return fmt.Errorf("link %s in network namespace %s: %w", ifname, path, err)
+	}
+	return nil
+}
+
+// addRoutes adds the routes of a result. One without gateway has that of the
+// address of its family.
+func addRoutes(path, ifname string, r *types100.Result) error {
+	if len(r.Routes) == 0 {
+		return nil
+	}
+	return inside(path, ifname, func(h *netlink.Handle, link netlink.Link) error {
+		for _, route := range r.Routes {
+			n := netlink.Route{
+				LinkIndex: link.Attrs().Index, Dst: &route.Dst, Gw: route.GW,
+				MTU: route.MTU, AdvMSS: route.AdvMSS, Priority: route.Priority,
+			}
+			if route.Table != nil {
+				n.Table = *route.Table
+			}
+			if route.Scope != nil {
+				n.Scope = netlink.Scope(*route.Scope)
+			}
+			if n.Gw == nil {
+				n.Gw = gateway(r.IPs, route.Dst.IP)
+			}
+			if err := h.RouteAdd(&n); err != nil && !errors.Is(err, unix.EEXIST) {
+				return fmt.Errorf("add the route to %s by %v: %w", route.Dst.String(), n.Gw, err)
+			}
+		}
+		return nil
+	})
+}
+
+func isIPv4(ip net.IP) bool { return ip.To4() != nil }
+
+func gateway(ips []*types100.IPConfig, to net.IP) net.IP {
+	for _, ip := range ips {
+		if isIPv4(ip.Address.IP) == isIPv4(to) {
+			return ip.Gateway
+		}
+	}
+	return nil
+}
+
+// told returns what a container's interface has for addresses and routes.
+func told(path, ifname string) (ips []*types100.IPConfig, routes []*types.Route, err error) {
+	err = inside(path, ifname, func(h *netlink.Handle, link netlink.Link) error {
+		addrs, err := h.AddrList(link, netlink.FAMILY_ALL)
+		if err != nil {
+			return err
+		}
+		has, err := h.RouteList(link, netlink.FAMILY_ALL)
+		if err != nil {
+			return err
+		}
+		for _, r := range has {
+			if r.Gw != nil && r.Dst != nil {
+				routes = append(routes, &types.Route{Dst: *r.Dst, GW: r.Gw, Priority: r.Priority})
+			}
+		}
+		for _, a := range addrs {
+			if a.Scope != unix.RT_SCOPE_LINK {
+				ip := &types100.IPConfig{Interface: new(0), Address: *a.IPNet}
+				i := slices.IndexFunc(routes, func(r *types.Route) bool { return a.Contains(r.GW) })
+				if i >= 0 {
+					ip.Gateway = routes[i].GW
+				}
+				ips = append(ips, ip)
+			}
+		}
+		return nil
+	})
+	return ips, routes, err
+}
+
+// compare tells in what a container's interface is not as it was before.
+func compare(path, ifname, mac string, before *types100.Result) error {
+	index := slices.IndexFunc(before.Interfaces, func(i *types100.Interface) bool { return i.Name == ifname && i.Sandbox == path })
+	if index < 0 {
+		return fmt.Errorf("prevResult has no interface %s in %s", ifname, path)
+	}
+	if was := before.Interfaces[index].Mac; was != mac {
+		return fmt.Errorf("link %s has the MAC address %s, and had %s", ifname, mac, was)
+	}
+	ips, routes, err := told(path, ifname)
+	if err != nil {
+		return err
+	}
+	for _, was := range before.IPs {
+		if was.Interface == nil || *was.Interface != index {
+			continue
+		}
+		same := func(is *types100.IPConfig) bool { return is.Address.String() == was.Address.String() }
+		if !slices.ContainsFunc(ips, same) {
+			return fmt.Errorf("link %s lacks the address %s", ifname, was.Address.String())
+		}
+	}
+	for _, was := range before.Routes {
+		same := func(is *types.Route) bool {
+			return is.Dst.String() == was.Dst.String() && (was.GW == nil || is.GW.Equal(was.GW))
+		}
+		if !slices.ContainsFunc(routes, same) {
+			return fmt.Errorf("the route to %s by link %s is gone", was.Dst.String(), ifname)
+		}
+	}
+	return nil
+}
