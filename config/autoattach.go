@@ -52,7 +52,7 @@ func glob(pattern, text string) bool {
 }
 
 // notOfARule are the keys of a port that are the link's, or follow from it.
-var notOfARule = []string{"name", "listen", "dial", "link", "ifname", "netns", "mac", "ip", "persistent", "ephemeral", "adopt", "owner", "group"}
+var notOfARule = []string{"name", "listen", "dial", "link", "ifname", "netns", "mac", "ip", "gateway", "persistent", "ephemeral", "adopt", "owner", "group"}
 
 func (r AutoAttach) validate(ps *Problems, at string, vlanAware bool) {
 	if r.Match == (Match{}) {

@@ -124,6 +124,7 @@ type Port struct {
 	TxQLen     int            `json:"txqlen,omitempty"`     // 0: 1000, or that of an adopted link; the switch's receive queue
 	Up         *bool          `json:"up,omitempty"`         // nil: true
 	IP         []netip.Prefix `json:"ip,omitempty"`         // addresses given to the link, or of the responder
+	Gateway    []netip.Addr   `json:"gateway,omitempty"`    // next hops of the default routes in Netns, one of a family
 	Persistent bool           `json:"persistent,omitempty"` // the link outlives the daemon; needs Owner
 	// Ephemeral leaves the port to whoever made it for Netns, a container: it goes
 	// with that namespace, is not written into the startup file, and stays when a

@@ -30,7 +30,7 @@ type Host struct {
 const HostIfname = "eth0"
 
 // notOfAHost are the keys of a port that a lab sets.
-var notOfAHost = []string{"kind", "listen", "dial", "netns", "persistent", "ephemeral", "adopt", "owner", "group"}
+var notOfAHost = []string{"kind", "listen", "dial", "netns", "gateway", "persistent", "ephemeral", "adopt", "owner", "group"}
 
 // Impair is what goes wrong on the link of a host, for frames of each direction
 // by themselves. The zero value is a link on which nothing does.

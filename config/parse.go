@@ -211,7 +211,7 @@ func (r *reader) leaf(n ast.Node, path string, into reflect.Value) {
 // elementType says as what one element of a list can be read, so that an
 // error names the element.
 func elementType(t reflect.Type) (reflect.Type, bool) {
-	if t == reflect.TypeFor[[]netip.Prefix]() {
+	if t == reflect.TypeFor[[]netip.Prefix]() || t == reflect.TypeFor[[]netip.Addr]() {
 		return t.Elem(), true
 	}
 	return t, t == reflect.TypeFor[VIDs]() || t == reflect.TypeFor[Reserved]()

@@ -83,7 +83,8 @@ func TestFullFileSetsEveryField(t *testing.T) {
 				netip.MustParsePrefix("2001:db8::1/64"),
 				netip.MustParsePrefix("198.51.100.0/31"),
 			},
-			Access: 10, FrameTypes: FrameTypesAll, IngressFiltering: new(false),
+			Gateway: []netip.Addr{netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("fe80::1")},
+			Access:  10, FrameTypes: FrameTypesAll, IngressFiltering: new(false),
 			Learning: new(false), Flood: new(false), McastFlood: new(false), BcastFlood: new(false),
 			Isolated: 1, State: StateLearning, Limit: new(0), ForwardReserved: ReservedAll,
 		}, {

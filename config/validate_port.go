@@ -27,6 +27,7 @@ func (p *Port) problems(vlanAware bool) Problems {
 	case KindTAP:
 		p.validateTAP(&ps)
 		p.validateIP(&ps)
+		p.validateGateway(&ps)
 	case KindStream, KindDgram:
 		p.validateSockets(&ps)
 	case KindNetdev:
@@ -131,7 +132,7 @@ func (p *Port) validateNetdev(ps *Problems) {
 		ps.add("ifname", "the link of a netdev is there already, and keeps its name", "write link: with its name")
 	}
 	p.refuse(ps, "the link of a netdev is somebody else's, of which only mtu and up can be set",
-		"listen", "dial", "mac", "txqlen", "ip", "persistent", "ephemeral", "adopt", "owner", "group")
+		"listen", "dial", "mac", "txqlen", "ip", "gateway", "persistent", "ephemeral", "adopt", "owner", "group")
 	p.validateIfname(ps, "link", p.Link)
 }
 
@@ -148,7 +149,7 @@ func (p *Port) validateAdopt(ps *Problems) {
 }
 
 // ofALink are the keys that only a link of the kernel has.
-var ofALink = []string{"link", "ifname", "netns", "txqlen", "up", "persistent", "ephemeral", "adopt", "owner", "group", "offload", "coalesce"}
+var ofALink = []string{"link", "ifname", "netns", "gateway", "txqlen", "up", "persistent", "ephemeral", "adopt", "owner", "group", "offload", "coalesce"}
 
 // refuse says of each of the keys that is set that the port cannot have it.
 func (p *Port) refuse(ps *Problems, msg string, keys ...string) {
@@ -195,6 +196,22 @@ func (p *Port) validateIP(ps *Problems) {
 			ps.add(path, ip.String()+" cannot be the address of a link", "write a unicast address such as 192.0.2.1/24")
 		case hostBits > 1 && ip.Masked() == ip:
 			ps.add(path, ip.String()+" is the network, not an address in it", "write one such as "+netip.PrefixFrom(a.Next(), ip.Bits()).String())
+		}
+	}
+}
+
+func (p *Port) validateGateway(ps *Problems) {
+	if len(p.Gateway) > 0 && p.Netns == "" {
+		ps.add("gateway", "needs a netns: routes of the host are not the switch's", "leave it out, and add the route with ip route")
+	}
+	for i, g := range p.Gateway {
+		path := fmt.Sprintf("gateway[%d]", i)
+		sameFamily := func(other netip.Addr) bool { return other.Is4() == g.Is4() }
+		switch {
+		case slices.ContainsFunc(p.Gateway[:i], sameFamily):
+			ps.add(path, g.String()+" is the second one of its family", "write one for IPv4 and one for IPv6 at most")
+		case !g.IsLinkLocalUnicast() && !slices.ContainsFunc(p.IP, func(ip netip.Prefix) bool { return ip.Contains(g) }):
+			ps.add(path, g.String()+" is in none of the networks of ip", "write the address of a neighbour, or the ip of its network")
 		}
 	}
 }

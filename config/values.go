@@ -106,6 +106,10 @@ func wanted(t reflect.Type) string {
 		return wantedGroup
 	case reflect.TypeFor[netip.Prefix]():
 		return "an address with its prefix length, such as 192.0.2.1/24"
+	case reflect.TypeFor[netip.Addr]():
+		return "an address such as 192.0.2.1"
+	case reflect.TypeFor[[]netip.Addr]():
+		return "a list of addresses such as [192.0.2.1]"
 	case reflect.TypeFor[[]netip.Prefix]():
 		return "a list of addresses with their prefix length, such as [192.0.2.1/24]"
 	}

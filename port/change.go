@@ -199,3 +199,30 @@ func (c *LinkChange) mismatch(l *Link) string {
 	}
 	return ""
 }
+
+// addGateways adds the default routes, once the link is up.
+func (t *TAP) addGateways(c *TAPConfig) error {
+	d, err := t.netdev()
+	if err != nil {
+		return err
+	}
+	return t.enter(d.Ifname, func(h *netlink.Handle, _ int) error {
+		for _, g := range c.Gateway {
+			all := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+			if g.Is6() {
+				all = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+			}
+			err := h.RouteAdd(&netlink.Route{LinkIndex: d.Index, Dst: address(all).IPNet, Gw: g.AsSlice()})
+			if errors.Is(err, unix.EEXIST) {
+				return &Error{
+					Op: setUpLink, Name: d.Ifname, Why: "cannot add a default route by " + g.String() + ": network namespace " + c.Netns + " has one", Err: ErrExists,
+					Fix: "leave out gateway, or delete that route first",
+				}
+			}
+			if err != nil {
+				return failed(setUpLink, d.Ifname, "cannot add a default route by "+g.String(), err)
+			}
+		}
+		return nil
+	})
+}

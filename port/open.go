@@ -25,6 +25,10 @@ type TAPConfig struct {
 	TxQLen int        // frames; 0 leaves the kernel's 1000. The switch's receive queue
 	Up     bool
 	IP     []netip.Prefix // given to the link
+	// Gateway are the next hops of default routes that are added to Netns, which
+	// must have none of their families, if Up. They end with the link, or when it
+	// goes down.
+	Gateway []netip.Addr
 	// Persistent makes the link outlive the daemon, or attaches to the
 	// persistent TAP of that name that nobody uses, if its owner and group are
 	// those below. It needs an Owner.
@@ -63,6 +67,9 @@ func (c *TAPConfig) validate() error {
 	}
 	if c.Adopt && (c.Persistent || c.Owner >= 0 || c.Group >= 0) {
 		return invalid(op, c.Ifname, "an adopted TAP is persistent and stays with its owner and group", "leave out adopt, or persistent, owner and group")
+	}
+	if len(c.Gateway) > 0 && c.Netns == "" {
+		return invalid(op, c.Ifname, "a gateway is for another network namespace: routes of the host are not the switch's", "leave out gateway")
 	}
 	change := c.change()
 	return change.validate(op, c.Ifname)
@@ -252,6 +259,11 @@ func (t *TAP) place(cfg *TAPConfig, target int) error {
 	}
 	if err := t.setLink(cfg.change(), cfg.IP, cfg.confirm); err != nil {
 		return err
+	}
+	if cfg.Up && len(cfg.Gateway) > 0 {
+		if err := t.addGateways(cfg); err != nil {
+			return err
+		}
 	}
 	if !cfg.Persistent {
 		return nil

@@ -213,6 +213,7 @@ func unchangeable(old, next config.Port) error {
 		{"ifname", old.Ifname != next.Ifname},
 		{"netns", old.Netns != next.Netns},
 		{"ip", !slices.Equal(old.IP, next.IP)},
+		{"gateway", !slices.Equal(old.Gateway, next.Gateway)},
 		{"persistent", old.Persistent != next.Persistent},
 		{"adopt", old.Adopt != next.Adopt},
 		{"owner", old.Owner != next.Owner},

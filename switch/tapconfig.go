@@ -12,7 +12,7 @@ import (
 func tapConfig(c config.Port) (port.TAPConfig, error) {
 	t := port.TAPConfig{
 		Ifname: c.Ifname, Netns: c.Netns, MAC: c.MAC, MTU: c.MTU, TxQLen: c.TxQLen,
-		Up: *c.Up, IP: c.IP, Persistent: c.Persistent, Adopt: c.Adopt, Owner: -1, Group: -1,
+		Up: *c.Up, IP: c.IP, Gateway: c.Gateway, Persistent: c.Persistent, Adopt: c.Adopt, Owner: -1, Group: -1,
 	}
 	var err error
 	if c.Owner != "" {

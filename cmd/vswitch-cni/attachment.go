@@ -66,9 +66,9 @@ func (a attachment) mac() *frame.MAC {
 }
 
 // config completes the configuration of the port for the container.
-func (a attachment) config(c config.Port, netns string, ips []netip.Prefix) config.Port {
+func (a attachment) config(c config.Port, netns string, ips []netip.Prefix, gateways []netip.Addr) config.Port {
 	c.Name, c.Description, c.Ephemeral = a.port(), a.description(), true
-	c.Ifname, c.Netns, c.IP = a.ifname, netns, ips
+	c.Ifname, c.Netns, c.IP, c.Gateway = a.ifname, netns, ips, gateways
 	if c.MAC == nil {
 		c.MAC = a.mac()
 	}

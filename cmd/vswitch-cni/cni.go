@@ -102,11 +102,15 @@ func (n *network) attach(ctx context.Context, args *skel.CmdArgs) (r *types100.R
 	if err != nil {
 		return nil, err
 	}
-	p, err := n.client.AddPort(ctx, n.config(n.port, args.Netns, ips))
+	gateways, routes, err := split(args.Netns, given)
 	if err != nil {
 		return nil, err
 	}
-	if err := addRoutes(args.Netns, args.IfName, given); err != nil {
+	p, err := n.client.AddPort(ctx, n.config(n.port, args.Netns, ips, gateways))
+	if err != nil {
+		return nil, err
+	}
+	if err := addRoutes(args.Netns, args.IfName, routes); err != nil {
 		return nil, errors.Join(err, n.remove(ctx, n.client))
 	}
 	r = n.result(&p, args)

@@ -54,10 +54,13 @@ func testAttachmentIsAddedCheckedAndRemoved(t *testing.T) {
 	if text := ip(t, path, "route"); !strings.Contains(text, "default via 10.1.0.1 dev eth0") {
 		t.Errorf("routes: %s", text)
 	}
-	r.must(call{"ADD", "db", "eth0", otherPath, "IgnoreUnknown=1;MAC=02:00:00:00:00:02"}, r.config("net", ipam, `"access": 10`))
-	if text := ip(t, otherPath, "link"); !strings.Contains(text, "02:00:00:00:00:02") {
+	_, thirdPath := container(t)
+	r.must(call{"ADD", "mac", "eth0", thirdPath, "IgnoreUnknown=1;MAC=02:00:00:00:00:02"}, r.config("net", `"access": 10`))
+	if text := ip(t, thirdPath, "link"); !strings.Contains(text, "02:00:00:00:00:02") {
 		t.Errorf("MAC address: %s", text)
 	}
+	r.must(call{"DEL", "mac", "eth0", thirdPath, ""}, r.config("net", `"access": 10`))
+	db := r.must(call{"ADD", "db", "eth0", otherPath, ""}, r.config("net", ipam, `"access": 10`))
 	if _, err := host(ns, "10.1.0.2/24").Ping(netip.MustParseAddr("10.1.0.3"), patience); err != nil {
 		t.Error(err)
 	}
@@ -73,6 +76,14 @@ func testAttachmentIsAddedCheckedAndRemoved(t *testing.T) {
 	if log := r.log(); log != "CHECK web eth0" {
 		t.Errorf("IPAM was told %q", log)
 	}
+	// A daemon that was killed leaves no container without address, route and MAC.
+	r.stop()
+	r.start()
+	r.must(check, withPrevious)
+	r.must(call{"CHECK", "db", "eth0", otherPath, ""}, r.config("net", ipam, `"access": 10, "prevResult": `+db.text))
+	if _, err := host(ns, "10.1.0.2/24").Ping(netip.MustParseAddr("10.1.0.3"), patience); err != nil {
+		t.Error(err)
+	}
 	ip(t, path, "route", "del", "default")
 	r.refused(999, check, withPrevious, "network net: ", "the route to 0.0.0.0/0 by link eth0 is gone")
 	ip(t, path, "address", "flush", "dev", "eth0")
@@ -81,6 +92,7 @@ func testAttachmentIsAddedCheckedAndRemoved(t *testing.T) {
 	r.refused(999, check, withPrevious, "has the MAC address 02:00:00:00:00:09, and had")
 
 	del := call{"DEL", "web", "eth0", path, ""}
+	r.log()
 	r.must(del, net)
 	if text := ip(t, path, "-br", "link"); strings.Contains(text, "eth0") || r.ports() != "db-eth0" || r.log() != "DEL web eth0" {
 		t.Errorf("removed, but %s, %s", text, r.ports())
@@ -117,7 +129,7 @@ func testAddIsAllOrNothing(t *testing.T) {
 	}
 	// No route by a gateway that is not there.
 	if err := os.WriteFile(filepath.Join(r.dir, "addresses"), []byte("#!/bin/sh\necho $CNI_COMMAND $CNI_CONTAINERID $CNI_IFNAME >>"+r.dir+"/ipam.log\n"+
-		`[ $CNI_COMMAND != ADD ] || echo '{"cniVersion": "1.1.0", "ips": [{"address": "10.1.0.2/24"}], "routes": [{"dst": "0.0.0.0/0", "gw": "10.9.0.1"}]}'`+"\n"), 0o755); err != nil {
+		`[ $CNI_COMMAND != ADD ] || echo '{"cniVersion": "1.1.0", "ips": [{"address": "10.1.0.2/24"}], "routes": [{"dst": "0.0.0.0/0", "gw": "10.9.0.1"}, {"dst": "10.7.0.0/16", "gw": "10.1.0.9"}, {"dst": "10.8.0.0/16", "gw": "10.9.0.1"}]}'`+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	r.refused(999, add, r.config("net", ipam, `"access": 10`), "add the route to 0.0.0.0/0 by 10.9.0.1")

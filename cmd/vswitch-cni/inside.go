@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -13,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inside has do look at a container's interface with a socket of its namespace.
-func inside(path, ifname string, do func(*netlink.Handle, netlink.Link) error) error {
+// in has do look into a network namespace with a socket of it.
+func in(path string, do func(*netlink.Handle) error) error {
 	ns, err := netns.GetFromPath(path)
 	if err != nil {
 		return fmt.Errorf("open the network namespace %s: %w", path, err)
@@ -25,24 +26,83 @@ func inside(path, ifname string, do func(*netlink.Handle, netlink.Link) error) e
 		return fmt.Errorf("enter the network namespace %s: %w", path, err)
 	}
 	defer h.Close()
-	link, err := h.LinkByName(ifname)
-	if err == nil {
-		err = do(h, link)
-	}
-	if err != nil {
-		return fmt.Errorf("link %s in network namespace %s: %w", ifname, path, err)
-	}
-	return nil
+	return do(h)
 }
 
-// addRoutes adds the routes of a result. One without gateway has that of the
-// address of its family.
-func addRoutes(path, ifname string, r *types100.Result) error {
-	if len(r.Routes) == 0 {
+// inside has do look at a container's interface.
+func inside(path, ifname string, do func(*netlink.Handle, netlink.Link) error) error {
+	return in(path, func(h *netlink.Handle) error {
+		link, err := h.LinkByName(ifname)
+		if err == nil {
+			err = do(h, link)
+		}
+		if err != nil {
+			return fmt.Errorf("link %s in network namespace %s: %w", ifname, path, err)
+		}
+		return nil
+	})
+}
+
+// defaults tells whether a namespace has a default route, by whether that is one
+// of IPv6. The first interface of a container with one keeps it.
+func defaults(path string) (has map[bool]bool, err error) {
+	has = map[bool]bool{}
+	err = in(path, func(h *netlink.Handle) error {
+		for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+			routes, err := h.RouteList(nil, family)
+			if err != nil {
+				return fmt.Errorf("list the routes in network namespace %s: %w", path, err)
+			}
+			has[family == netlink.FAMILY_V6] = slices.ContainsFunc(routes, func(r netlink.Route) bool { return everywhere(r.Dst) })
+		}
+		return nil
+	})
+	return has, err
+}
+
+func everywhere(dst *net.IPNet) bool {
+	if dst == nil {
+		return true
+	}
+	ones, _ := dst.Mask.Size()
+	return ones == 0
+}
+
+// split divides the routes of a result into the gateways of plain default routes
+// by a neighbour, which the daemon sets again when it makes the link anew, and
+// others. One without next hop has the gateway of the address of its family.
+func split(path string, r *types100.Result) (gateways []netip.Addr, others []*types.Route, err error) {
+	has, err := defaults(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, route := range r.Routes {
+		is := *route
+		if is.GW == nil {
+			is.GW = gateway(r.IPs, is.Dst.IP)
+		}
+		g, ok := netip.AddrFromSlice(is.GW)
+		g = g.Unmap()
+		near := slices.ContainsFunc(r.IPs, func(ip *types100.IPConfig) bool { return ip.Address.Contains(is.GW) })
+		plain := is.MTU == 0 && is.AdvMSS == 0 && is.Priority == 0 && is.Table == nil && is.Scope == nil
+		switch {
+		case !ok || !near || !plain || !everywhere(&is.Dst):
+			others = append(others, &is)
+		case !has[g.Is6()]:
+			gateways = append(gateways, g)
+			has[g.Is6()] = true
+		}
+	}
+	return gateways, others, nil
+}
+
+// addRoutes adds routes by an interface.
+func addRoutes(path, ifname string, routes []*types.Route) error {
+	if len(routes) == 0 {
 		return nil
 	}
 	return inside(path, ifname, func(h *netlink.Handle, link netlink.Link) error {
-		for _, route := range r.Routes {
+		for _, route := range routes {
 			n := netlink.Route{
 				LinkIndex: link.Attrs().Index, Dst: &route.Dst, Gw: route.GW,
 				MTU: route.MTU, AdvMSS: route.AdvMSS, Priority: route.Priority,
@@ -52,9 +112,6 @@ func addRoutes(path, ifname string, r *types100.Result) error {
 			}
 			if route.Scope != nil {
 				n.Scope = netlink.Scope(*route.Scope)
-			}
-			if n.Gw == nil {
-				n.Gw = gateway(r.IPs, route.Dst.IP)
 			}
 			if err := h.RouteAdd(&n); err != nil && !errors.Is(err, unix.EEXIST) {
 				return fmt.Errorf("add the route to %s by %v: %w", route.Dst.String(), n.Gw, err)

@@ -6,12 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"strings"
-
-	"github.com/containernetworking/cni/pkg/types"
-	types100 "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/vswitchd/vswitchd/config"
 	"github.com/vswitchd/vswitchd/control"
@@ -176,26 +172,23 @@ func (c *podmanContainer) setup(ctx context.Context, netns string) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	a, gateways := c.attachment(), &types100.Result{}
+	has, err := defaults(netns)
+	if err != nil {
+		return nil, err
+	}
 	var ips []netip.Prefix
+	var gateways []netip.Addr
 	for _, addr := range addresses {
 		ips = append(ips, addr.IPNet)
-		if addr.Gateway != nil && !c.Network.Internal {
-			gateways.Routes = append(gateways.Routes, &types.Route{Dst: everywhere(*addr.Gateway), GW: addr.Gateway.AsSlice()})
+		if g := addr.Gateway; g != nil && !c.Network.Internal && !has[g.Is6()] {
+			gateways = append(gateways, *g)
+			has[g.Is6()] = true
 		}
 	}
 	port.MAC = c.Options.MAC
-	p, err := client.AddPort(ctx, a.config(port, netns, ips))
+	p, err := client.AddPort(ctx, c.attachment().config(port, netns, ips, gateways))
 	if err != nil {
 		return nil, fmt.Errorf("network %s: %w", c.Network.Name, err)
 	}
-	if err := addRoutes(netns, p.Ifname, gateways); err != nil {
-		return nil, errors.Join(err, a.remove(ctx, client))
-	}
 	return &podmanStatus{map[string]podmanInterface{p.Ifname: {p.MAC.String(), addresses}}}, nil
-}
-
-// everywhere is the destination of the default route of a gateway's family.
-func everywhere(gateway netip.Addr) net.IPNet {
-	return net.IPNet{IP: make(net.IP, gateway.BitLen()/8), Mask: make(net.IPMask, gateway.BitLen()/8)}
 }

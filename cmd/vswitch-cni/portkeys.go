@@ -14,7 +14,7 @@ import (
 // ofThePlugin are the keys of a port that differ between containers, or do not go
 // with them.
 var ofThePlugin = []string{
-	"name", "description", "kind", "listen", "dial", "ifname", "netns", "mac", "up", "ip",
+	"name", "description", "kind", "listen", "dial", "ifname", "netns", "mac", "up", "ip", "gateway",
 	"persistent", "ephemeral", "adopt", "owner", "group",
 }
 

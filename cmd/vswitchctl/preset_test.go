@@ -30,7 +30,7 @@ func TestPresetLocksThePortAndEntersTheVMInEachVLAN(t *testing.T) {
 func TestPresetOfASwitchWithoutVLANsEntersTheVMOnce(t *testing.T) {
 	answers := samples()
 	answers["POST /v1/fdb"] = control.FDBEntry{}
-	answers["POST /v1/ports"] = port("web", config.Port{})
+	answers["POST /v1/ports"] = portNamed("web", config.Port{})
 	d := newDaemon(t, answers)
 	code, _, errOut := d.ctl(t, "port", "add", "web", "--preset", "vm", "--vm-mac", "52:54:00:00:00:07", "--flood", "on")
 	want := []string{`{"name":"web","flood":true,"locked":true}`, `{"mac":"52:54:00:00:00:07","port":"web","state":"static"}`}

@@ -43,6 +43,7 @@ var settings = []setting{
 	{"mtu", "mtu", number, "MTU of the link in `BYTES`"},
 	{"txqlen", "txqlen", number, "queue in front of the switch in `FRAMES`"},
 	{"ip", "ip", list, "`ADDRESS/LEN` for the link, or of the responder; may be repeated"},
+	{"gateway", "gateway", list, "`ADDRESS` of the default route in --netns"},
 	{"persistent", "persistent", yes, "let the link outlive the daemon; needs --owner"},
 	{"ephemeral", "ephemeral", yes, "leave the port out of the startup file; it goes with its --netns"},
 	{"adopt", "adopt", yes, "take the persistent TAP that is there, and leave it as it was found when the port goes"},

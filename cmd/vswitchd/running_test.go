@@ -204,13 +204,19 @@ func testContainersPortsComeAndGoWithIt(t *testing.T) {
 	d := b.start()
 	stays, goes := inNamespace(t), inNamespace(t)
 	for name, cmd := range map[string]*exec.Cmd{"stays": stays, "goes": goes} {
-		b.ctl("port", "add", name, "--container", strconv.Itoa(cmd.Process.Pid), "--access", "10", "--ip", "10.0.0.2/24", "--ifname", "eth1")
+		b.ctl("port", "add", name, "--container", strconv.Itoa(cmd.Process.Pid), "--access", "10", "--ip", "10.0.0.2/24", "--gateway", "10.0.0.1", "--ifname", "eth1")
 		b.ctl("fdb", "add", "02:00:00:00:00:0"+strconv.Itoa(len(name)), "--vlan", "10", "--port", name)
 	}
-	out, err := exec.Command("nsenter", "--net=/proc/"+strconv.Itoa(stays.Process.Pid)+"/ns/net", "ip", "-br", "address", "show", "eth1").CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "10.0.0.2/24") {
-		t.Errorf("%v: %s", err, out)
+	reachable := func(when string) {
+		t.Helper()
+		out, err := exec.Command("nsenter", "--net=/proc/"+strconv.Itoa(stays.Process.Pid)+"/ns/net", "ip", "route").CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "default via 10.0.0.1 dev eth1") || !strings.Contains(string(out), "src 10.0.0.2") {
+			t.Errorf("%s: %v: %s", when, err, out)
+		}
 	}
+	reachable("added")
+	code, text := b.run("vswitchctl", "--socket", b.socket(), "port", "add", "second", "--netns", strconv.Itoa(stays.Process.Pid), "--access", "10", "--ip", "10.9.0.2/24", "--gateway", "10.9.0.1", "--ifname", "eth2")
+	wantExit(t, code, 6, text, "cannot add a default route by 10.9.0.1", "has one")
 	i := b.port("stays").Index
 	same := func(when string) {
 		t.Helper()
@@ -224,8 +230,9 @@ func testContainersPortsComeAndGoWithIt(t *testing.T) {
 		t.Errorf("differs from the startup file:\n%s", diff)
 	}
 	b.ctl("config", "save")
-	text, err := os.ReadFile(b.file)
-	if err != nil || strings.Contains(string(text), "stays") || strings.Contains(string(text), "static") {
+	saved, err := os.ReadFile(b.file)
+	text = string(saved)
+	if err != nil || strings.Contains(text, "stays") || strings.Contains(text, "static") {
 		t.Errorf("%v: saved:\n%s", err, text)
 	}
 	b.ctl("config", "apply", b.file)
@@ -242,6 +249,7 @@ func testContainersPortsComeAndGoWithIt(t *testing.T) {
 	}
 	d.kill()
 	d = b.start()
+	reachable("after a restart")
 	if strings.Contains(d.log.String(), "goes") {
 		t.Errorf("it is looked for after a restart:\n%s", d.log.String())
 	}
