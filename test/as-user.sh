@@ -62,7 +62,7 @@ daemon() {
   for set in CapPrm CapEff CapBnd; do
     [ "$(awk -v set="$set:" '$1 == set { print $2 }' /proc/$!/task/*/status | uniq)" = "$want" ] || ok="$set is not $want"
   done
-  ./vswitchctl --socket "$run/s" port add web --netns "$(cat "$run/station")" --ifname eth0 --ip 10.0.0.1/24 --access 10 || ok="port add failed"
+  ./vswitchctl --socket "$run/s" port add web --container "$(cat "$run/station")" --ifname eth0 --ip 10.0.0.1/24 --access 10 || ok="port add failed"
   nsenter --net="/proc/$(cat "$run/station")/ns/net" ip -br address show eth0 || ok="there is no eth0"
   kill $! "$(cat "$run/station")"
   wait $! || ok="exit code $?"

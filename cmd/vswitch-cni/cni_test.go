@@ -179,6 +179,18 @@ func testStatusIsTheDaemons(t *testing.T) {
 	}
 }
 
+func testFirstDefaultRouteStays(t *testing.T) {
+	r := newRig(t)
+	_, path := container(t)
+	net := r.config("net", ipam, `"access": 10`)
+	for _, ifname := range []string{"eth0", "eth1"} {
+		r.must(call{"ADD", "web", ifname, path, ""}, net)
+	}
+	if text := ip(t, path, "route"); strings.Count(text, "default") != 1 || !strings.Contains(text, "default via 10.1.0.1 dev eth0") {
+		t.Errorf("routes: %s", text)
+	}
+}
+
 // A container whose id is used again has another namespace.
 func testLeftoverOfAnotherNamespaceIsReplaced(t *testing.T) {
 	r := newRig(t)

@@ -35,6 +35,7 @@ func TestPlugin(t *testing.T) {
 	}
 	t.Run("AttachmentIsAddedCheckedAndRemoved", testAttachmentIsAddedCheckedAndRemoved)
 	t.Run("AddIsAllOrNothing", testAddIsAllOrNothing)
+	t.Run("FirstDefaultRouteStays", testFirstDefaultRouteStays)
 	t.Run("CollectRemovesWhatIsNotValid", testCollectRemovesWhatIsNotValid)
 	t.Run("StatusIsTheDaemons", testStatusIsTheDaemons)
 	t.Run("LeftoverOfAnotherNamespaceIsReplaced", testLeftoverOfAnotherNamespaceIsReplaced)
