@@ -8,7 +8,7 @@
 // First, every frame asks twice, once for its source and once for its
 // destination, from several workers at once. Those questions must neither wait
 // nor allocate. So the table is an array of buckets of two cache lines, seven
-// keys and seven values, each one atomic 64-bit word. A station that talks
+// keys with their values, each one atomic 64-bit word. A station that talks
 // costs a store only when the coarse clock has advanced since its last frame,
 // so that the cache lines of busy stations stay shared between the processors.
 //

@@ -16,7 +16,7 @@ func (t *Table) locate(k Key) (slot, Entry) {
 	for _, index := range [2]uint64{first, second} {
 		b := &t.buckets[index]
 		if i := b.search(k); i >= 0 {
-			return slot(index)*slotsPerBucket + slot(i), Entry(b.values[i].Load())
+			return slot(index)*slotsPerBucket + slot(i), Entry(b.cells[i].value.Load())
 		}
 	}
 	return 0, 0
@@ -36,12 +36,12 @@ func (t *Table) free(k Key) (slot, bool) {
 	return s, load < slotsPerBucket
 }
 
-// freeIn returns a free slot of a bucket, if there is one, and how many of its
+// freeIn returns the first free slot of a bucket, if there is one, and how many of its
 // slots are taken.
 func (t *Table) freeIn(index uint64) (s slot, load int) {
 	b := &t.buckets[index]
-	for i := range b.keys {
-		if b.keys[i].Load() != 0 {
+	for i := slotsPerBucket - 1; i >= 0; i-- {
+		if b.cells[i].key.Load() != 0 {
 			load++
 			continue
 		}

@@ -21,14 +21,18 @@ const (
 	preferred = 4
 )
 
-// bucket is two cache lines: a miss reads only the first. It holds no pointer,
-// and Go aligns such memory to the power of two that its size is a multiple of.
+// bucket is two cache lines, of which the first has the sequence number and the
+// first cells: in a table with room to spare all that is taken. It holds no
+// pointer, and Go aligns such memory to the power of two that its size is a
+// multiple of.
 type bucket struct {
 	sequence atomic.Uint64 // counts insertions
-	keys     [slotsPerBucket]atomic.Uint64
-	values   [slotsPerBucket]atomic.Uint64
+	cells    [slotsPerBucket]cell
 	_        uint64
 }
+
+// cell is a key with its value.
+type cell struct{ key, value atomic.Uint64 }
 
 // slot is the place of an entry: the bucket's index times slotsPerBucket plus
 // the index in the bucket.
@@ -149,7 +153,8 @@ func (t *Table) findIn(index uint64, k Key) (slot, Entry) {
 		if i < 0 {
 			return 0, 0
 		}
-		e := Entry(b.values[i].Load())
+		c := &b.cells[i]
+		e := Entry(c.value.Load())
 		if b.sequence.Load() != sequence {
 			continue
 		}
@@ -158,40 +163,56 @@ func (t *Table) findIn(index uint64, k Key) (slot, Entry) {
 		}
 		// The station may have moved to another port before its old one was
 		// flushed. It was absent only if it is still where it was.
-		if Entry(b.values[i].Load()) == e {
+		if Entry(c.value.Load()) == e {
 			return 0, 0
 		}
 	}
 }
 
 // search returns the index of a key in the bucket, or -1. The compiler makes
-// conditional moves of this, which cost half the time of a loop: its branches
-// are as hard to predict as the hash.
+// conditional moves of the comparisons within a cache line, which cost half the
+// time of a loop: its branches are as hard to predict as the hash.
 func (b *bucket) search(k Key) int {
 	i := -1
-	if b.keys[0].Load() == uint64(k) {
+	if b.cells[0].key.Load() == uint64(k) {
 		i = 0
 	}
-	if b.keys[1].Load() == uint64(k) {
+	if b.cells[1].key.Load() == uint64(k) {
 		i = 1
 	}
-	if b.keys[2].Load() == uint64(k) {
+	if b.cells[2].key.Load() == uint64(k) {
 		i = 2
 	}
-	if b.keys[3].Load() == uint64(k) {
+	if b.cells[3].key.Load() == uint64(k) {
 		i = 3
 	}
-	if b.keys[4].Load() == uint64(k) {
+	if i >= 0 {
+		return i
+	}
+	if b.cells[4].key.Load() == uint64(k) {
 		i = 4
 	}
-	if b.keys[5].Load() == uint64(k) {
+	if b.cells[5].key.Load() == uint64(k) {
 		i = 5
 	}
-	if b.keys[6].Load() == uint64(k) {
+	if b.cells[6].key.Load() == uint64(k) {
 		i = 6
 	}
 	return i
 }
+
+// Touch reads what Lookup and Learn of k read first, and does nothing with it: asked
+// for many keys in a row, the processor waits for their cache lines all at once.
+func (t *Table) Touch(k Key) {
+	first, _ := t.hash(k)
+	b := &t.buckets[first]
+	b.sequence.Load()
+	b.cells[slotsPerBucket-1].value.Load()
+}
+
+// Large reports whether there are so many dynamic entries that the processor's own
+// cache (some 512 KiB) does not hold what Touch reads, so that Touch pays.
+func (t *Table) Large() bool { return t.dynamic.Load() > 4096 }
 
 // Lookup returns the entry of a station, if it has one that is neither expired
 // nor flushed. now is the caller's present tick.
@@ -222,7 +243,8 @@ func (t *Table) generation(p frame.PortID) generation {
 // at returns the words of a slot.
 func (t *Table) at(s slot) (key, value *atomic.Uint64) {
 	b := &t.buckets[s/slotsPerBucket]
-	return &b.keys[s%slotsPerBucket], &b.values[s%slotsPerBucket]
+	c := &b.cells[s%slotsPerBucket]
+	return &c.key, &c.value
 }
 
 // read returns the key and the entry of a slot, or 0.

@@ -66,8 +66,8 @@ func TestEntryLayout(t *testing.T) {
 
 func TestBucketIsTwoAlignedCacheLines(t *testing.T) {
 	var b bucket
-	if unsafe.Sizeof(b) != 128 || unsafe.Offsetof(b.values) != 64 {
-		t.Errorf("size %d, values at %d; want 128 and 64", unsafe.Sizeof(b), unsafe.Offsetof(b.values))
+	if unsafe.Sizeof(b) != 128 || unsafe.Offsetof(b.cells) != 8 {
+		t.Errorf("size %d, cells at %d; want 128 and 8, which puts the keys that search tries first into one line", unsafe.Sizeof(b), unsafe.Offsetof(b.cells))
 	}
 	for _, capacity := range []int{1, 8, 100, 1024, 16384} {
 		if at := uintptr(unsafe.Pointer(&New(capacity).buckets[0])); at%128 != 0 {
