@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"testing"
 
@@ -116,22 +115,7 @@ func TestTrafficIsRightThroughNetdevs(t *testing.T) {
 				t.Fatal(err)
 			}
 			add(t, s, config.Port{Name: "a", Kind: config.KindNetdev, Link: "nd1", Access: 1})
-			b := c.other(t, s)
-			for _, to := range []string{"10.0.0.2", "fd00::2"} {
-				swap(t, a, b, netip.MustParseAddr(to), 4<<20)
-				datagrams(t, a, b, netip.MustParseAddr(to))
-			}
-			for name, ns := range map[string]*netns.NS{"a": a, "b": b} {
-				if wrong := errorsFound(t, ns); wrong != "" {
-					t.Errorf("the host at %s found %s", name, wrong)
-				}
-			}
-			for _, p := range s.Ports() {
-				longest := p.Stats.Transmit.Bytes / max(1, p.Stats.Transmit.Frames) // in the mean
-				if c.whole != (longest > 1514) {
-					t.Errorf("port %s transmitted frames of %d bytes in the mean", p.Config.Name, longest)
-				}
-			}
+			crosses(t, s, a, c.other(t, s), c.whole)
 		})
 	}
 }

@@ -60,7 +60,8 @@ func Lack(t testing.TB, what string) {
 }
 
 // New makes a network namespace that lasts as long as the test, with IPv6 off:
-// no station in it sends a frame that the test did not ask for. It calls Need.
+// no station in it sends a frame that the test did not ask for. At the end its stack
+// must not have found a checksum or header wrong. It calls Need.
 func New(t testing.TB) *netns.NS {
 	t.Helper()
 	Need(t)
@@ -68,7 +69,10 @@ func New(t testing.TB) *netns.NS {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(ns.Close)
+	t.Cleanup(func() {
+		checkStack(t, ns)
+		ns.Close()
+	})
 	err = ns.Do(func() error {
 		quiet()
 		return nil

@@ -3,6 +3,7 @@ package nettest
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -164,5 +165,35 @@ func TestStationPassesOverOtherSources(t *testing.T) {
 	}
 	if got, err := s.Recv(time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("received %x, error %v, want os.ErrDeadlineExceeded", got, err)
+	}
+}
+
+// listener is a test that says why it has failed.
+type listener struct {
+	testing.TB
+	failed string
+}
+
+func (l *listener) Errorf(format string, args ...any) { l.failed = fmt.Sprintf(format, args...) }
+
+func TestSpoiledFrameFailsTheTest(t *testing.T) {
+	Need(t)
+	ns, err := netns.New() // Of New the test itself would fail.
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(ns.Close)
+	dev := newTAP(t, ns, "tap0")
+	said := &listener{TB: t}
+	if checkStack(said, ns); said.failed != "" {
+		t.Fatal(said.failed)
+	}
+	frame := makeFrame(1, 8, 0, 0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0xde, 0xad, 10, 0, 0, 1, 10, 0, 0, 2)
+	copy(frame, []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
+	if _, err := dev.Write(frame); err != nil {
+		t.Fatal(err)
+	}
+	if checkStack(said, ns); !strings.Contains(said.failed, `["Ip InHdrErrors=1"]`) {
+		t.Errorf("the test would have failed with %q", said.failed)
 	}
 }
