@@ -29,7 +29,7 @@ func plugHost(t *testing.T, s *Switch, p config.Port) host {
 	t.Helper()
 	ns := nettest.New(t)
 	p.Netns, p.Ifname = ns.Path(), "eth0"
-	if err := s.Add(p); err != nil {
+	if err := s.Add(nettest.Port(t, p)); err != nil {
 		t.Fatal(err)
 	}
 	st := nettest.NewStation(t, ns, "eth0")

@@ -61,17 +61,19 @@ func plugged(t *testing.T, s *vswitch.Switch, p config.Port) *netns.NS {
 	t.Helper()
 	ns := nettest.New(t)
 	p.Netns, p.Ifname = ns.Path(), "eth0"
-	if err := s.Add(p); err != nil {
+	if err := s.Add(nettest.Port(t, p)); err != nil {
 		t.Fatal(err)
 	}
 	return ns
 }
 
 // churn adds ports, has each send a frame and removes them, until stop.
-func churn(s *vswitch.Switch, farm *netns.NS, names []string, stop <-chan struct{}) error {
-	for {
+func churn(t *testing.T, s *vswitch.Switch, farm *netns.NS, names []string, stop <-chan struct{}) error {
+	t.Helper()
+	for p := nettest.Port(t, config.Port{Netns: farm.Path()}); ; {
 		for i, name := range names {
-			if err := s.Add(config.Port{Name: name, Netns: farm.Path()}); err != nil {
+			p.Name = name
+			if err := s.Add(p); err != nil {
 				return err
 			}
 			h := lab.Host{Name: name, NS: farm, Interface: name}
@@ -196,14 +198,14 @@ func TestTrafficDoesNotNoticeThatPortsComeAndGo(t *testing.T) {
 	// What is made at first use is not a leak.
 	over := make(chan struct{})
 	close(over)
-	if err := errors.Join(churn(s, farm, []string{"p99"}, over), scrape(s, over)); err != nil {
+	if err := errors.Join(churn(t, s, farm, []string{"p99"}, over), scrape(s, over)); err != nil {
 		t.Fatal(err)
 	}
 	fds, goroutines := descriptors(t), runtime.NumGoroutine()
 
 	work := newCrew(t)
 	for _, n := range names {
-		work.start("churn", func() error { return churn(s, farm, n, work.stop) })
+		work.start("churn", func() error { return churn(t, s, farm, n, work.stop) })
 	}
 	work.start("reconfigure", func() error { return reconfigure(s, []string{"r0", "r1"}, work.stop) })
 	work.start("scrape", func() error { return scrape(s, work.stop) })

@@ -63,7 +63,7 @@ func (r *rig) holdings() (h holdings, err error) {
 // cycle adds a port, has it send and takes it away, n times among all callers.
 func (r *rig) cycle(farm lab.Host, left *atomic.Int64) error {
 	for i := byte(0); left.Add(-1) >= 0; i++ {
-		if _, err := r.AddPort(r.t.Context(), config.Port{Name: farm.Name, Netns: farm.NS.PID()}); err != nil {
+		if _, err := r.AddPort(r.t.Context(), nettest.Port(r.t, config.Port{Name: farm.Name, Netns: farm.NS.PID()})); err != nil {
 			return err
 		}
 		if err := farm.Send(numbered(frame.Broadcast, frame.MAC{2, 0xc0, farm.Name[1], i}, 0)); err != nil {

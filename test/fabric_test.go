@@ -108,9 +108,9 @@ func (v *vtep) attach(n byte) lab.Host {
 		Name: fmt.Sprint("station", n), NS: nettest.New(v.t), Interface: "eth0",
 		Addr: netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 168, 50, n}), 24),
 	}
-	_, err := v.AddPort(v.t.Context(), config.Port{
+	_, err := v.AddPort(v.t.Context(), nettest.Port(v.t, config.Port{
 		Name: h.Name, Netns: h.NS.PID(), Ifname: h.Interface, MAC: new(stationMAC(n)), IP: []netip.Prefix{h.Addr}, Access: 10,
-	})
+	}))
 	if err != nil {
 		v.t.Fatal(err)
 	}

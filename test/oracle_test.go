@@ -51,7 +51,7 @@ func newOracle(t *testing.T, ports ...config.Port) *oracle {
 	for i, p := range ports {
 		ns := nettest.New(t)
 		p.Name, p.Ifname, p.Netns = fmt.Sprint("p", i), "eth0", ns.Path()
-		o.must(s.Add(p))
+		o.must(s.Add(nettest.Port(t, p)))
 		o.stations = append(o.stations, nettest.NewStation(t, ns, "eth0"))
 		if aware && o.kernel != nil {
 			o.must(o.kernel.setVLANs(i, p))

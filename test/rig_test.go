@@ -190,7 +190,7 @@ func (r *rig) wantLog(parts ...string) {
 func (r *rig) plug(name string) *netns.NS {
 	r.t.Helper()
 	ns := nettest.New(r.t)
-	if _, err := r.AddPort(r.t.Context(), config.Port{Name: name, Netns: ns.PID(), Ifname: "eth0"}); err != nil {
+	if _, err := r.AddPort(r.t.Context(), nettest.Port(r.t, config.Port{Name: name, Netns: ns.PID(), Ifname: "eth0"})); err != nil {
 		r.t.Fatal(err)
 	}
 	return ns

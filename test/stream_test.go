@@ -62,7 +62,7 @@ func answers(t *testing.T, attach func(*vswitch.Switch) error, args []string) {
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	ns := nettest.New(t)
-	host := config.Port{Name: "host", Netns: ns.Path(), Ifname: "eth0", Access: 10}
+	host := nettest.Port(t, config.Port{Name: "host", Netns: ns.Path(), Ifname: "eth0", Access: 10})
 	if err := errors.Join(s.Add(host), attach(s)); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ from harness import mac, mstr, netns_add, netns_del, run
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.environ.get('VSWITCH_BIN', os.path.join(ROOT, 'bin'))
+PORT = json.loads(os.environ.get('VSWITCH_TEST_PORT', '{}'))  # more keys of each port, as nettest.Port has them
 _n = itertools.count()
 
 
@@ -59,7 +60,7 @@ class Vswitchd(Driver):
         return [(self.hosts[i], 'e0') for i in range(n_ports)]
 
     def _port(self, i, vlan=None):
-        return {'name': 'p%d' % i, 'netns': self.hosts[i], 'ifname': 'e0', 'mtu': self.config.get('mtu', 1500), **vlan_keys(vlan)}
+        return {'name': 'p%d' % i, 'netns': self.hosts[i], 'ifname': 'e0', 'mtu': self.config.get('mtu', 1500), **vlan_keys(vlan), **PORT}
 
     def _start(self):
         self.proc = subprocess.Popen(

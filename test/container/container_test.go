@@ -130,7 +130,7 @@ func (r *rig) station(name string, addr netip.Prefix, c config.Port) *lab.Host {
 	r.t.Helper()
 	ns := nettest.New(r.t)
 	c.Name, c.Netns, c.Ifname, c.IP = name, ns.PID(), "eth0", []netip.Prefix{addr}
-	if _, err := r.AddPort(r.t.Context(), c); err != nil {
+	if _, err := r.AddPort(r.t.Context(), nettest.Port(r.t, c)); err != nil {
 		r.t.Fatal(err)
 	}
 	return &lab.Host{Name: name, NS: ns, Interface: "eth0", Addr: addr}

@@ -76,7 +76,7 @@ func newPair(t *testing.T, kind string) (*lab.Host, *stack.Stack) {
 	for _, add := range []config.Port{
 		{Name: h.Name, Netns: h.NS.Path(), Ifname: h.Interface, IP: []netip.Prefix{h.Addr}, Access: 10}, p,
 	} {
-		if err := s.Add(add); err != nil {
+		if err := s.Add(nettest.Port(t, add)); err != nil {
 			t.Fatal(err)
 		}
 	}
