@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -79,9 +80,10 @@ func superFrame(out []Out) *frame.Frame {
 	return &frame.Frame{Bytes: b[frame.VnetHdrLen:], Offload: frame.DecodeOffload(b)}
 }
 
-// gives checks that out joined becomes the same as what would have been sent without joining, but for the identification
-// of datagrams that must not be fragmented, which means nothing.
-func gives(t *testing.T, out []Out) {
+// gives checks that out joined becomes the same as what would have been sent without
+// joining, but for the identification of datagrams that must not be fragmented, which
+// means nothing.
+func gives(t testing.TB, out []Out) {
 	t.Helper()
 	f := superFrame(out)
 	if why := f.Parse(); why != frame.Keep {
@@ -295,34 +297,105 @@ func TestJoiningDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// FuzzJoin feeds two frames as hostile stations make them: if they are joined,
-// the kernel's division gives both back.
+// mixed makes a copy for each byte of plan, as hostile stations may send them: of a
+// or b, which flow it goes on, with what else the byte says. What cannot be parsed is
+// left out.
+func mixed(hdr, a, b []byte, tag TagAction, plan []byte) (out []Out) {
+	var sent [2]uint16
+	for i, step := range plan {
+		from := step & 1
+		f := &frame.Frame{Bytes: bytes.Clone([][]byte{a, b}[from]), Offload: frame.DecodeOffload(hdr)}
+		if f.Parse() != frame.Keep {
+			continue
+		}
+		if d, ok := datagramOf(&Out{Frame: f}); ok {
+			if step&planShorter != 0 {
+				f.Bytes = f.Bytes[:len(f.Bytes)-(d.size-1)/2]
+				d.enlarge(f.Bytes[:d.l4+udpHdrLen], d.size-(d.size-1)/2)
+			}
+			if ip := f.Bytes[d.l3:d.l4]; !d.v6 && step&planSameID == 0 {
+				id := binary.BigEndian.Uint16(ip[ipv4ID:])
+				binary.BigEndian.PutUint16(ip[ipv4ID:], id+sent[from])
+				adjust(ip[ipv4Sum:], ^id, ^(id + sent[from]))
+			}
+			sent[from]++
+		}
+		if at := (int(step>>4)*4 + i%4) % len(f.Bytes); step&planSpoil != 0 {
+			f.Bytes[at] ^= 1 << (i % 8)
+			if ip := frame.HeaderLen; at >= ip && at < ip+ipv4Len && len(f.Bytes) >= ip+ipv4Len && at&^1 != ip+ipv4Sum && f.EtherType == 0x0800 {
+				// Or else the sum gives it away.
+				binary.BigEndian.PutUint16(f.Bytes[ip+ipv4Sum:], 0)
+				binary.BigEndian.PutUint16(f.Bytes[ip+ipv4Sum:], ^frame.Sum(f.Bytes[ip:ip+ipv4Len]))
+			}
+		}
+		if f.Parse() != frame.Keep {
+			continue
+		}
+		o := Out{Frame: f, Tag: tag, TCI: 7}
+		if !f.Tagged && (tag == TagPop || tag == TagReplace) {
+			o.Tag = TagPush
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+// Bits of a byte of the plan; the lowest is the flow, the upper four are where the
+// copy is spoiled.
+const (
+	planSameID  = 2
+	planShorter = 4
+	planSpoil   = 8
+)
+
+// FuzzJoin feeds runs of copies of two frames as hostile stations make them: what is
+// joined the kernel's division gives back.
 func FuzzJoin(f *testing.F) {
-	for _, fl := range []*flow{{df: true}, {id: 0xffff}, {v6: true}, {tag: []byte{0x81, 0, 0, 9}, df: true}} {
-		for _, sizes := range [][2]int{{100, 100}, {100, 1}, {7, 8}} {
-			a, b := fl.datagram(make([]byte, sizes[0])...), fl.datagram(make([]byte, sizes[1])...)
+	longest := func(t testing.TB, hdr, a, b []byte, tag uint8, plan []byte) (most int) {
+		t.Helper()
+		for out := mixed(hdr, a, b, TagAction(tag%4), plan); len(out) > 0; {
+			n := joinable(out)
+			if n > maxJoined {
+				t.Errorf("%d are joined", n)
+			}
+			if n > 1 {
+				gives(t, out[:n])
+			}
+			most, out = max(most, n), out[n:]
+		}
+		return most
+	}
+	flows := []*flow{{df: true}, {id: 0xffff}, {v6: true}, {tag: []byte{0x81, 0, 0, 9}, df: true}}
+	for i, fl := range flows {
+		other := *flows[(i+1)%len(flows)]
+		other.port++
+		for _, size := range []int{100, 1472, 7, 1} {
+			a, b := fl.datagram(make([]byte, size)...), other.datagram(make([]byte, size)...)
 			hdr := make([]byte, frame.VnetHdrLen)
 			a.Offload.Encode(hdr)
-			f.Add(hdr, a.Bytes, b.Bytes, uint8(0))
+			plans := map[string]int{ // and how many are joined at least
+				string(make([]byte, 100)):                                         min(maxJoined, (frame.MaxLen-len(a.Bytes))/size+1),
+				string(append(make([]byte, 20), planShorter)):                     21,
+				string([]byte{planShorter, 0, 0, 0, planShorter, 0, 0}):           4,
+				strings.Repeat("\x00\x00\x00\x00\x01\x01\x01\x01\x01\x00\x01", 6): 4,
+				strings.Repeat(string(rune(planSameID)), 30):                      1,
+			}
+			for at := range byte(16) {
+				// Each fifth copy is spoiled, at each of four bytes in turn.
+				plans[strings.Repeat(string([]byte{0, 0, 0, 0, at<<4 | planSpoil}), 8)] = 4
+			}
+			for plan, want := range plans {
+				if n := longest(f, hdr, a.Bytes, b.Bytes, uint8(i), []byte(plan)); n < want {
+					f.Fatalf("flow %d with datagrams of %d bytes, plan %q: at most %d are joined, want %d", i, size, plan, n, want)
+				}
+				f.Add(hdr, a.Bytes, b.Bytes, uint8(i), []byte(plan))
+			}
 		}
 	}
-	f.Fuzz(func(t *testing.T, hdr, a, b []byte, tag uint8) {
-		if len(hdr) < frame.VnetHdrLen || len(a) > 1600 || len(b) > 1600 {
+	f.Fuzz(func(t *testing.T, hdr, a, b []byte, tag uint8, plan []byte) {
+		if len(hdr) < frame.VnetHdrLen || len(a) > 1600 || len(b) > 1600 || len(plan) > 2*maxJoined {
 			return
 		}
-		out := make([]Out, 2)
-		for i, bytes := range [][]byte{a, b} {
-			in := &frame.Frame{Bytes: bytes, Offload: frame.DecodeOffload(hdr)}
-			if in.Parse() != frame.Keep {
-				return
-			}
-			out[i] = Out{Frame: in, Tag: TagAction(tag % 4), TCI: 7}
-			if !in.Tagged && (out[i].Tag == TagPop || out[i].Tag == TagReplace) {
-				out[i].Tag = TagPush
-			}
-		}
-		if joinable(out) == 2 {
-			gives(t, out)
-		}
+		longest(t, hdr, a, b, tag, plan)
 	})
 }

@@ -191,7 +191,7 @@ func attached(t testing.TB) (*TAP, *nettest.Station, *netns.NS) {
 	return open(t, cfg), nettest.NewStation(t, ns, "eth0"), ns
 }
 
-func same(t *testing.T, got, want []byte) {
+func same(t testing.TB, got, want []byte) {
 	t.Helper()
 	if !bytes.Equal(got, want) {
 		t.Errorf("got  %x\nwant %x", got, want)
