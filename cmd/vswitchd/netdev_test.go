@@ -78,7 +78,7 @@ func testNetdevIsLeftAsItWasFound(t *testing.T) {
 	d.kill()
 	try(t, netlink.LinkDel(veth))
 	d = b.start()
-	wantExit(t, 0, 0, d.log.String(), "port not resumed", "port=up")
+	wantExit(t, 0, 0, d.log.String(), `msg="port gone"`, "port=up")
 	d.stop()
 	if got := links(t); got != "" {
 		t.Errorf("left behind: %s", got)
