@@ -20,33 +20,74 @@ import (
 // may see other containers than root.
 var runtimes = []struct {
 	program string
-	args    func(container string) []string
-	// pid reads the answer; 0 is a container that does not run.
-	pid func(answer, container string) (int, error)
+	// pid asks the program at path; 0 is a container that does not run.
+	pid func(ctx context.Context, path, container string) (int, error)
 }{
-	{"podman", inspect, plainPID},
-	{"docker", inspect, plainPID},
-	{"nerdctl", inspect, plainPID},
-	{"crictl", func(container string) []string {
-		return []string{"inspect", "--output", "go-template", "--template", "{{.info.pid}}", container}
-	}, plainPID},
-	{"ctr", func(string) []string { return []string{"tasks", "list"} }, pidOfTask},
+	{"podman", inspected}, {"docker", inspected}, {"nerdctl", inspected}, {"crictl", inspectedPod}, {"ctr", task},
 }
 
-func inspect(container string) []string {
-	return []string{"container", "inspect", "--format", "{{.State.Pid}}", container}
+func inspected(ctx context.Context, path, container string) (int, error) {
+	return askPID(ctx, path, "container", "inspect", "--format", "{{.State.Pid}}", container)
 }
 
-func plainPID(answer, _ string) (int, error) { return strconv.Atoi(answer) }
+func inspectedPod(ctx context.Context, path, container string) (int, error) {
+	return askPID(ctx, path, "inspect", "--output", "go-template", "--template", "{{.info.pid}}", container)
+}
 
-// pidOfTask reads a table with the columns TASK, PID and STATUS.
+func askPID(ctx context.Context, path string, args ...string) (int, error) {
+	answer, err := ask(ctx, path, args...)
+	if err != nil {
+		return 0, err
+	}
+	pid, err := strconv.Atoi(answer)
+	if err != nil {
+		return 0, fmt.Errorf("the answer is %q, and no pid", answer)
+	}
+	return pid, nil
+}
+
+// task looks for a container in each namespace of containerd, or in that of
+// CONTAINERD_NAMESPACE alone, by which ctr itself goes.
+func task(ctx context.Context, path, container string) (pid int, err error) {
+	namespaces := os.Getenv("CONTAINERD_NAMESPACE")
+	if namespaces == "" {
+		if namespaces, err = ask(ctx, path, "namespaces", "list", "--quiet"); err != nil {
+			return 0, err
+		}
+	}
+	in := ""
+	for _, namespace := range strings.Fields(namespaces) {
+		table, err := ask(ctx, path, "--namespace", namespace, "tasks", "list")
+		if err != nil {
+			return 0, err
+		}
+		switch found, err := pidOfTask(table, container); {
+		case err != nil:
+			return 0, err
+		case found > 0 && pid > 0:
+			return 0, fmt.Errorf("its namespaces %s and %s have one each: set CONTAINERD_NAMESPACE to one of them", in, namespace)
+		case found >= 0 && pid <= 0:
+			pid, in = found, namespace
+		}
+	}
+	if in == "" {
+		return 0, errors.New("there is no such task")
+	}
+	return pid, nil
+}
+
+// pidOfTask reads a table with the columns TASK, PID and STATUS. A task that has
+// stopped has its pid still; that is 0, and -1 no task.
 func pidOfTask(table, container string) (int, error) {
 	for line := range strings.Lines(table) {
 		if f := strings.Fields(line); len(f) == 3 && f[0] == container {
+			if f[2] == "STOPPED" {
+				return 0, nil
+			}
 			return strconv.Atoi(f[1])
 		}
 	}
-	return 0, errors.New("there is no such task")
+	return -1, nil
 }
 
 // intoContainer has a port put into the network namespace of a container and go
@@ -87,11 +128,7 @@ func processOf(ctx context.Context, container string) (int, error) {
 		if err != nil {
 			continue
 		}
-		answer, err := ask(ctx, path, r.args(container))
-		pid := 0
-		if err == nil {
-			pid, err = r.pid(answer, container)
-		}
+		pid, err := r.pid(ctx, path, container)
 		switch {
 		case err != nil:
 			answers += fmt.Sprintf("\n%s: %v", r.program, err)
@@ -128,7 +165,7 @@ func only(container string, found map[int]string, answers string) (int, error) {
 
 // ask returns what a program writes, without the newline, or what it complains
 // about in the first line.
-func ask(ctx context.Context, path string, args []string) (string, error) {
+func ask(ctx context.Context, path string, args ...string) (string, error) {
 	var out, complaint bytes.Buffer
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Stdout, cmd.Stderr = &out, &complaint

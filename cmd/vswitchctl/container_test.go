@@ -22,6 +22,16 @@ func runtimesAre(t *testing.T, scripts map[string]string) {
 	t.Setenv("PATH", dir)
 }
 
+// ctrOf is a ctr whose namespaces a and b have these tasks.
+func ctrOf(a, b string) string {
+	return `case "$*" in
+		"namespaces list --quiet") printf 'a\nb\n';;
+		"--namespace a tasks list") echo "TASK PID STATUS"; echo "` + a + `";;
+		"--namespace b tasks list") echo "TASK PID STATUS"; echo "` + b + `";;
+		*) exit 1;;
+	esac`
+}
+
 func TestContainerIsFoundByWhicheverRuntimeHasIt(t *testing.T) {
 	pid := strconv.Itoa(os.Getpid())
 	netns, err := vport.PinProcess(os.Getpid())
@@ -31,13 +41,14 @@ func TestContainerIsFoundByWhicheverRuntimeHasIt(t *testing.T) {
 	want := `{"name":"p","description":"container web","netns":"` + netns + `","ip":["10.0.0.2/24"],"ephemeral":true,"access":10}`
 	inspect := `[ "$*" = "container inspect --format {{.State.Pid}} web" ] && echo ` + pid
 	for name, scripts := range map[string]map[string]string{
-		"podman":        {"podman": inspect, "docker": "echo cannot connect >&2; exit 1"},
-		"docker":        {"podman": "echo no such container >&2; exit 125", "docker": inspect},
-		"both, as one":  {"podman": inspect, "docker": inspect},
-		"nerdctl":       {"nerdctl": inspect},
-		"crictl":        {"crictl": `[ "$*" = "inspect --output go-template --template {{.info.pid}} web" ] && echo ` + pid},
-		"ctr":           {"ctr": `[ "$*" = "tasks list" ] && printf 'TASK  PID  STATUS\nweb2 1 RUNNING\nweb  ` + pid + `  RUNNING\n'`},
-		"one that runs": {"podman": "echo 0", "docker": inspect},
+		"podman":         {"podman": inspect, "docker": "echo cannot connect >&2; exit 1"},
+		"docker":         {"podman": "echo no such container >&2; exit 125", "docker": inspect},
+		"both, as one":   {"podman": inspect, "docker": inspect},
+		"nerdctl":        {"nerdctl": inspect},
+		"crictl":         {"crictl": `[ "$*" = "inspect --output go-template --template {{.info.pid}} web" ] && echo ` + pid},
+		"ctr":            {"ctr": ctrOf("web2 1 RUNNING\nweb "+pid+" RUNNING", "web3 1 RUNNING")},
+		"ctr, elsewhere": {"ctr": ctrOf("web 1 STOPPED", "web "+pid+" PAUSED")},
+		"one that runs":  {"podman": "echo 0", "docker": inspect},
 	} {
 		runtimesAre(t, scripts)
 		d := newDaemon(t, samples())
@@ -62,7 +73,10 @@ func TestContainerThatCannotBeHadIsExplained(t *testing.T) {
 		says    []string
 	}{
 		{nil, "--container web", exitNotFound, []string{`container "web"`, "PATH"}},
-		{map[string]string{"podman": "echo no such container >&2; echo more >&2; exit 125", "ctr": "echo TASK"}, "--container web", exitNotFound, []string{"podman: no such container\n", "ctr: there is no such task", "or write the pid"}},
+		{map[string]string{"podman": "echo no such container >&2; echo more >&2; exit 125", "ctr": ctrOf("", "")}, "--container web", exitNotFound, []string{"podman: no such container\n", "ctr: there is no such task", "or write the pid"}},
+		{map[string]string{"ctr": ctrOf("web 1 STOPPED", "")}, "--container web", exitNotFound, []string{"ctr: the container does not run"}},
+		{map[string]string{"ctr": ctrOf("web 1 RUNNING", "web 2 RUNNING")}, "--container web", exitNotFound, []string{"ctr: its namespaces a and b have one each: set CONTAINERD_NAMESPACE"}},
+		{map[string]string{"crictl": "echo '<no value>'"}, "--container $(id);x", exitNotFound, []string{`container "$(id);x"`, `crictl: the answer is "<no value>", and no pid`}},
 		{map[string]string{"docker": "echo 0"}, "--container web", exitNotFound, []string{"docker: the container does not run"}},
 		{map[string]string{"podman": "echo 1", "docker": "echo 2"}, "--container web", exitConflict, []string{"podman and docker", "--container 1 or 2"}},
 		{nil, "--container web --netns x", exitUsage, []string{"--netns exclude"}},
