@@ -46,17 +46,14 @@ func askPID(ctx context.Context, path string, args ...string) (int, error) {
 	return pid, nil
 }
 
-// task looks for a container in each namespace of containerd, or in that of
-// CONTAINERD_NAMESPACE alone, by which ctr itself goes.
+// task looks for a container in each namespace of containerd.
 func task(ctx context.Context, path, container string) (pid int, err error) {
-	namespaces := os.Getenv("CONTAINERD_NAMESPACE")
-	if namespaces == "" {
-		if namespaces, err = ask(ctx, path, "namespaces", "list", "--quiet"); err != nil {
-			return 0, err
-		}
+	namespaces, err := ask(ctx, path, "namespaces", "list", "--quiet")
+	if err != nil {
+		return 0, err
 	}
 	in := ""
-	for _, namespace := range strings.Fields(namespaces) {
+	for namespace := range strings.FieldsSeq(namespaces) {
 		table, err := ask(ctx, path, "--namespace", namespace, "tasks", "list")
 		if err != nil {
 			return 0, err
@@ -65,7 +62,7 @@ func task(ctx context.Context, path, container string) (pid int, err error) {
 		case err != nil:
 			return 0, err
 		case found > 0 && pid > 0:
-			return 0, fmt.Errorf("its namespaces %s and %s have one each: set CONTAINERD_NAMESPACE to one of them", in, namespace)
+			return 0, fmt.Errorf("its namespaces %s and %s have one each: write its process instead, %d or %d", in, namespace, pid, found)
 		case found >= 0 && pid <= 0:
 			pid, in = found, namespace
 		}

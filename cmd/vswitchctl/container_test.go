@@ -75,7 +75,7 @@ func TestContainerThatCannotBeHadIsExplained(t *testing.T) {
 		{nil, "--container web", exitNotFound, []string{`container "web"`, "PATH"}},
 		{map[string]string{"podman": "echo no such container >&2; echo more >&2; exit 125", "ctr": ctrOf("", "")}, "--container web", exitNotFound, []string{"podman: no such container\n", "ctr: there is no such task", "or write the pid"}},
 		{map[string]string{"ctr": ctrOf("web 1 STOPPED", "")}, "--container web", exitNotFound, []string{"ctr: the container does not run"}},
-		{map[string]string{"ctr": ctrOf("web 1 RUNNING", "web 2 RUNNING")}, "--container web", exitNotFound, []string{"ctr: its namespaces a and b have one each: set CONTAINERD_NAMESPACE"}},
+		{map[string]string{"ctr": ctrOf("web 1 RUNNING", "web 2 RUNNING")}, "--container web", exitNotFound, []string{"ctr: its namespaces a and b have one each: write its process instead, 1 or 2"}},
 		{map[string]string{"crictl": "echo '<no value>'"}, "--container $(id);x", exitNotFound, []string{`container "$(id);x"`, `crictl: the answer is "<no value>", and no pid`}},
 		{map[string]string{"docker": "echo 0"}, "--container web", exitNotFound, []string{"docker: the container does not run"}},
 		{map[string]string{"podman": "echo 1", "docker": "echo 2"}, "--container web", exitConflict, []string{"podman and docker", "--container 1 or 2"}},
