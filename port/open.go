@@ -19,12 +19,15 @@ type TAPConfig struct {
 	// path or, if there is no such name, the decimal pid of a process in it, or
 	// what PinProcess makes of one.
 	// Empty leaves the link in the daemon's own namespace.
-	Netns  string
-	MAC    *frame.MAC // of the link, so the station's; nil leaves it to the kernel
-	MTU    int        // 68 to 65521 bytes; 0 leaves the kernel's 1500
-	TxQLen int        // frames; 0 leaves the kernel's 1000. The switch's receive queue
-	Up     bool
-	IP     []netip.Prefix // given to the link
+	Netns string
+	// Ephemeral refuses a Netns that is the own one: a link there outlives a
+	// container.
+	Ephemeral bool
+	MAC       *frame.MAC // of the link, so the station's; nil leaves it to the kernel
+	MTU       int        // 68 to 65521 bytes; 0 leaves the kernel's 1500
+	TxQLen    int        // frames; 0 leaves the kernel's 1000. The switch's receive queue
+	Up        bool
+	IP        []netip.Prefix // given to the link
 	// Gateway are the next hops of default routes that are added to Netns, which
 	// must have none of their families, if Up. They end with the link, or when it
 	// goes down.
@@ -101,6 +104,10 @@ func OpenTAP(cfg TAPConfig) (*TAP, error) {
 	}
 	if target >= 0 {
 		defer unix.Close(target)
+	}
+	if target < 0 && cfg.Ephemeral {
+		return nil, invalid("open TAP", cfg.Ifname, "network namespace "+cfg.Netns+" is the daemon's own, as that of a container with the host's network: "+
+			"a link there would not end with the container", "leave out netns and ephemeral for a port of the host")
 	}
 	return openAt(&cfg, target)
 }

@@ -11,7 +11,7 @@ import (
 // tapConfig translates a resolved port configuration for package port.
 func tapConfig(c config.Port) (port.TAPConfig, error) {
 	t := port.TAPConfig{
-		Ifname: c.Ifname, Netns: c.Netns, MAC: c.MAC, MTU: c.MTU, TxQLen: c.TxQLen,
+		Ifname: c.Ifname, Netns: c.Netns, Ephemeral: c.Ephemeral, MAC: c.MAC, MTU: c.MTU, TxQLen: c.TxQLen,
 		Up: *c.Up, IP: c.IP, Gateway: c.Gateway, Persistent: c.Persistent, Adopt: c.Adopt, Owner: -1, Group: -1,
 	}
 	var err error

@@ -92,20 +92,22 @@ func bringBack(ctx context.Context, sw *vswitch.Switch, c *config.Config, path s
 	return nil
 }
 
-// bringUp adds the ports and static entries of the startup file. Only ephemeral
-// ports may be gone.
+// bringUp adds the ports and static entries of the startup file.
 func bringUp(ctx context.Context, sw *vswitch.Switch, c *config.Config) error {
-	return bring(ctx, sw, c, func(p *config.Port) bool { return p.Ephemeral })
+	return bring(ctx, sw, c, func(*config.Port) bool { return false })
 }
 
 // bring adds ports and static entries to a switch that is new, less those that
-// may be gone and are.
+// may be gone and are. Ephemeral ports are nobody's configuration: whatever keeps
+// one of a container from coming back, such as a namespace half torn down, must
+// not keep the switch from starting.
 func bring(ctx context.Context, sw *vswitch.Switch, c *config.Config, may func(*config.Port) bool) error {
 	var mu sync.Mutex
 	gone := map[string]bool{}
 	err := addPorts(ctx, c.Ports, func(p config.Port) error {
 		err := sw.Add(p)
-		if !may(&p) || !errors.Is(err, fs.ErrNotExist) {
+		lost := p.Ephemeral || may(&p) && errors.Is(err, fs.ErrNotExist)
+		if err == nil || !lost {
 			return err
 		}
 		sw.Publish(vswitch.Event{Kind: vswitch.PortGone, Port: p.Name, Err: err})

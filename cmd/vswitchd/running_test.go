@@ -32,6 +32,16 @@ func (b *bench) running() string {
 	return string(text)
 }
 
+// kept is what a daemon after a kill begins with.
+func (b *bench) kept() string {
+	b.t.Helper()
+	text, err := os.ReadFile(b.socket() + ".running")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return string(text)
+}
+
 func (b *bench) write(yaml string) {
 	b.t.Helper()
 	if err := os.WriteFile(b.file, []byte(yaml), 0o600); err != nil {
@@ -217,6 +227,9 @@ func testContainersPortsComeAndGoWithIt(t *testing.T) {
 	reachable("added")
 	code, text := b.run("vswitchctl", "--socket", b.socket(), "port", "add", "second", "--netns", strconv.Itoa(stays.Process.Pid), "--access", "10", "--ip", "10.9.0.2/24", "--gateway", "10.9.0.1", "--ifname", "eth2")
 	wantExit(t, code, 6, text, "cannot add a default route by 10.9.0.1", "has one")
+	// A container with the host's network would leave its port behind.
+	code, text = b.run("vswitchctl", "--socket", b.socket(), "port", "add", "own", "--container", strconv.Itoa(os.Getpid()), "--access", "10")
+	wantExit(t, code, 2, text, "is the daemon's own")
 	i := b.port("stays").Index
 	same := func(when string) {
 		t.Helper()
@@ -241,7 +254,7 @@ func testContainersPortsComeAndGoWithIt(t *testing.T) {
 	// While the daemon is there, and while it is not.
 	end(goes)
 	deadline := time.Now().Add(10 * time.Second)
-	for strings.Contains(b.running(), "goes") {
+	for strings.Contains(b.running()+b.kept(), "goes") {
 		if time.Now().After(deadline) {
 			t.Fatalf("the port of a container that is gone is still there:\n%s", b.running())
 		}
@@ -267,6 +280,18 @@ func testContainersPortsComeAndGoWithIt(t *testing.T) {
 	if got := b.running(); strings.Contains(got, "stays") {
 		t.Errorf("running:\n%s", got)
 	}
+	d.stop()
+
+	// Nor may one that is still there keep the switch from starting.
+	taken := inNamespace(t)
+	d = b.start()
+	b.ctl("port", "add", "taken", "--container", strconv.Itoa(taken.Process.Pid), "--access", "10", "--ifname", "eth1")
+	d.kill()
+	if out, err := exec.Command("nsenter", "--net=/proc/"+strconv.Itoa(taken.Process.Pid)+"/ns/net", "ip", "link", "add", "eth1", "type", "bridge").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	d = b.start()
+	wantExit(t, 0, 0, d.log.String(), `msg="port gone" port=taken`, "a link named eth1 exists already")
 	d.stop()
 }
 
