@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/vswitchd/vswitchd/config"
 	"github.com/vswitchd/vswitchd/control"
 	"github.com/vswitchd/vswitchd/frame"
+	vport "github.com/vswitchd/vswitchd/port"
 )
 
 // attachment is an interface of a container that is a port of the switch.
@@ -73,6 +75,26 @@ func (a attachment) config(c config.Port, netns string, ips []netip.Prefix, gate
 		c.MAC = a.mac()
 	}
 	return c
+}
+
+var ofProcess = regexp.MustCompile(`^/proc/([0-9]+)/ns/net$`)
+
+// pinned makes of a path that is a process's one that is not that of a later
+// process of its pid, for when the daemon is started again.
+func pinned(netns string) string {
+	m := ofProcess.FindStringSubmatch(netns)
+	if m == nil {
+		return netns
+	}
+	pid, err := strconv.Atoi(m[1])
+	if err != nil {
+		return netns
+	}
+	spec, err := vport.PinProcess(pid)
+	if err != nil {
+		return netns
+	}
+	return spec
 }
 
 // find returns the attachment's port, or nil if there is none.

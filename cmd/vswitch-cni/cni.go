@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/containernetworking/cni/pkg/invoke"
 	"github.com/containernetworking/cni/pkg/skel"
@@ -21,6 +22,23 @@ func within(args *skel.CmdArgs, do func(context.Context, *network) error) error 
 	if err != nil {
 		return err
 	}
+	return n.within(do)
+}
+
+// withPort is within for what needs a port: what the network says of it must be
+// right. DEL and GC do without, for a runtime calls DEL where ADD was refused.
+func withPort(args *skel.CmdArgs, do func(context.Context, *network) error) error {
+	n, err := parse(args)
+	if err == nil {
+		err = n.describe(args)
+	}
+	if err != nil {
+		return err
+	}
+	return n.within(do)
+}
+
+func (n *network) within(do func(context.Context, *network) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	return n.explained(do(ctx, n))
@@ -34,30 +52,40 @@ const (
 	errRefused = 100
 )
 
+const startIt = "is vswitchd running? start it, or write its control socket as \"socket\" into the network configuration"
+
 // explained makes of an error what the runtime is to show, and in Code whether
 // another try may help.
 func (n *network) explained(err error) error {
 	if err == nil {
 		return nil
 	}
-	code, fix := types.ErrInternal, ""
+	code, fix, text := types.ErrInternal, "", err.Error()
 	if e, ok := errors.AsType[*types.Error](err); ok {
 		code, fix = e.Code, e.Details
+		text = strings.TrimSuffix(text, "; "+fix) // Printed by itself.
 	}
 	if e, ok := errors.AsType[*control.Error](err); ok {
 		code, fix = errRefused, e.Fix
 	}
 	if errors.Is(err, control.ErrUnreachable) {
-		code, fix = types.ErrTryAgainLater, "is vswitchd running? start it, or write its control socket as \"socket\" into the network configuration"
+		code, fix = types.ErrTryAgainLater, startIt
 	}
-	return types.NewError(code, fmt.Sprintf("network %s: %v", n.Name, err), fix)
+	for is, as := range map[error]uint{
+		errNoContainer: types.ErrUnknownContainer, errNoNetns: types.ErrInvalidEnvironmentVariables, errOwnNetns: types.ErrInvalidNetNS,
+	} {
+		if errors.Is(err, is) {
+			code, fix = as, "CNI_NETNS is to name the network namespace of a container"
+		}
+	}
+	return types.NewError(code, fmt.Sprintf("network %s: %s", n.Name, text), fix)
 }
 
 // add is ADD. An attachment that is there already stays, and is told again.
 func add(args *skel.CmdArgs) error {
-	return within(args, func(ctx context.Context, n *network) error {
+	return withPort(args, func(ctx context.Context, n *network) error {
 		if n.RawPrevResult != nil {
-			return errors.New("there is a plugin in front of vswitch in the chain, but it makes the interface: put it first")
+			return types.NewError(types.ErrInvalidNetworkConfig, "there is a plugin in front of vswitch in the chain, but it makes the interface: put it first", "")
 		}
 		r, err := n.again(ctx, args)
 		if r == nil && err == nil {
@@ -77,7 +105,7 @@ func (n *network) again(ctx context.Context, args *skel.CmdArgs) (*types100.Resu
 	if p == nil || err != nil {
 		return nil, err
 	}
-	if p.Config.Netns == args.Netns {
+	if p.Config.Netns == pinned(args.Netns) {
 		r := n.result(p, args)
 		r.IPs, r.Routes, err = told(args.Netns, args.IfName)
 		return r, err
@@ -106,7 +134,7 @@ func (n *network) attach(ctx context.Context, args *skel.CmdArgs) (r *types100.R
 	if err != nil {
 		return nil, err
 	}
-	p, err := n.client.AddPort(ctx, n.config(n.port, args.Netns, ips, gateways))
+	p, err := n.client.AddPort(ctx, n.config(n.port, pinned(args.Netns), ips, gateways))
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +203,7 @@ func del(args *skel.CmdArgs) error {
 
 // check is CHECK.
 func check(args *skel.CmdArgs) error {
-	return within(args, func(ctx context.Context, n *network) error {
+	return withPort(args, func(ctx context.Context, n *network) error {
 		before, err := n.previous()
 		if err != nil {
 			return err
@@ -186,7 +214,7 @@ func check(args *skel.CmdArgs) error {
 			return err
 		case p == nil:
 			return fmt.Errorf("port %s, of the container's %s, is gone", n.attachment.port(), n.ifname)
-		case p.Config.Netns != args.Netns:
+		case p.Config.Netns != pinned(args.Netns):
 			return fmt.Errorf("port %s: its link is in network namespace %s, not in %s", p.Name, p.Config.Netns, args.Netns)
 		case !p.Up:
 			return fmt.Errorf("port %s: its link %s is down", p.Name, p.Ifname)
@@ -199,7 +227,7 @@ func check(args *skel.CmdArgs) error {
 }
 
 // collect is GC: it removes the network's ports of other attachments than the
-// valid ones.
+// valid ones; of all, if no list is given, which is how cnitool calls it.
 func collect(args *skel.CmdArgs) error {
 	return within(args, func(ctx context.Context, n *network) error {
 		ports, err := n.client.Ports(ctx)
@@ -219,10 +247,14 @@ func collect(args *skel.CmdArgs) error {
 
 // status is STATUS.
 func status(args *skel.CmdArgs) error {
-	return within(args, func(ctx context.Context, n *network) error {
+	return withPort(args, func(ctx context.Context, n *network) error {
 		if _, err := n.client.Status(ctx); err != nil {
+			return types.NewError(errNotAvailable, err.Error(), startIt)
+		}
+		err := n.ipam(ctx, invoke.DelegateStatus)
+		if _, told := errors.AsType[*types.Error](err); err != nil && !told {
 			return types.NewError(errNotAvailable, err.Error(), "")
 		}
-		return n.ipam(ctx, invoke.DelegateStatus)
+		return err
 	})
 }

@@ -14,14 +14,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+var (
+	errNoContainer = errors.New("there is no such network namespace")
+	errNoNetns     = errors.New("not a network namespace")
+	errOwnNetns    = errors.New("the host's: there is no container to attach")
+)
+
 // in has do look into a network namespace with a socket of it.
 func in(path string, do func(*netlink.Handle) error) error {
-	ns, err := netns.GetFromPath(path)
+	// Without O_NONBLOCK a path to a FIFO would wait for a writer.
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err == unix.ENOENT {
+		return fmt.Errorf("%s: %w", path, errNoContainer)
+	}
 	if err != nil {
 		return fmt.Errorf("open the network namespace %s: %w", path, err)
 	}
-	defer func() { _ = ns.Close() }() // Opened to be read: nothing can be lost.
-	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	defer func() { _ = unix.Close(fd) }() // Opened to be read: nothing can be lost.
+	if kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE); err != nil || kind != unix.CLONE_NEWNET {
+		return fmt.Errorf("%s is %w", path, errNoNetns)
+	}
+	own, err := netns.Get()
+	if err != nil {
+		return fmt.Errorf("open the network namespace of the plugin: %w", err)
+	}
+	defer func() { _ = own.Close() }()
+	if own.Equal(netns.NsHandle(fd)) {
+		return fmt.Errorf("the network namespace %s is %w", path, errOwnNetns)
+	}
+	h, err := netlink.NewHandleAt(netns.NsHandle(fd), unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("enter the network namespace %s: %w", path, err)
 	}

@@ -186,7 +186,7 @@ func (c *podmanContainer) setup(ctx context.Context, netns string) (any, error) 
 		}
 	}
 	port.MAC = c.Options.MAC
-	p, err := client.AddPort(ctx, c.attachment().config(port, netns, ips, gateways))
+	p, err := client.AddPort(ctx, c.attachment().config(port, pinned(netns), ips, gateways))
 	if err != nil {
 		return nil, fmt.Errorf("network %s: %w", c.Network.Name, err)
 	}

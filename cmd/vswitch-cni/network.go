@@ -2,9 +2,10 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -27,6 +28,7 @@ type network struct {
 
 	attachment
 	client *control.Client
+	keys   map[string]json.RawMessage
 	port   config.Port // of its ports
 	stdin  []byte
 }
@@ -37,27 +39,12 @@ var ofCNI = []string{"cniVersion", "name", "type", "capabilities", "runtimeConfi
 
 func parse(args *skel.CmdArgs) (*network, error) {
 	n := &network{stdin: args.StdinData}
-	keys := map[string]json.RawMessage{}
 	err := json.Unmarshal(args.StdinData, n)
 	if err == nil {
-		err = json.Unmarshal(args.StdinData, &keys)
+		err = json.Unmarshal(args.StdinData, &n.keys)
 	}
 	if err != nil {
 		return nil, types.NewError(types.ErrDecodingFailure, "the network configuration cannot be read", err.Error())
-	}
-	for _, key := range ofCNI {
-		delete(keys, key)
-	}
-	for key := range keys {
-		if strings.HasPrefix(key, "cni.dev/") {
-			delete(keys, key)
-		}
-	}
-	if n.port, err = portOf(keys); err == nil {
-		err = n.choose(args)
-	}
-	if err != nil {
-		return nil, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("network %s: %v", n.Name, err), "")
 	}
 	n.attachment = attachment{"cni", n.Name, args.ContainerID, args.IfName}
 	if n.Socket == "" {
@@ -65,6 +52,23 @@ func parse(args *skel.CmdArgs) (*network, error) {
 	}
 	n.client = control.NewClient(n.Socket)
 	return n, nil
+}
+
+// describe makes the port of the network's keys and of what the runtime says about
+// this container.
+func (n *network) describe(args *skel.CmdArgs) error {
+	keys := maps.Clone(n.keys)
+	maps.DeleteFunc(keys, func(key string, _ json.RawMessage) bool {
+		return slices.Contains(ofCNI, key) || strings.HasPrefix(key, "cni.dev/")
+	})
+	var err error
+	if n.port, err = portOf(keys); err == nil {
+		err = n.choose(args)
+	}
+	if err != nil {
+		return types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("network %s: %v", n.Name, err), "")
+	}
+	return nil
 }
 
 // choose takes over what the runtime says about this container.
@@ -95,7 +99,7 @@ func (n *network) previous() (*types100.Result, error) {
 		return nil, err
 	}
 	if n.PrevResult == nil {
-		return nil, errors.New("prevResult is missing")
+		return nil, types.NewError(types.ErrInvalidNetworkConfig, "prevResult is missing", "")
 	}
 	return types100.NewResultFromResult(n.PrevResult)
 }

@@ -34,6 +34,8 @@ func TestPlugin(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	t.Run("AttachmentIsAddedCheckedAndRemoved", testAttachmentIsAddedCheckedAndRemoved)
+	t.Run("WrongCallsAreRefusedWithCNIsCodes", testWrongCallsAreRefusedWithCNIsCodes)
+	t.Run("WhatAddRefusesCanBeDeleted", testWhatAddRefusesCanBeDeleted)
 	t.Run("AddIsAllOrNothing", testAddIsAllOrNothing)
 	t.Run("FirstDefaultRouteStays", testFirstDefaultRouteStays)
 	t.Run("CollectRemovesWhatIsNotValid", testCollectRemovesWhatIsNotValid)
