@@ -1,5 +1,5 @@
 // Package container puts containers into a vswitchd with the programs that people
-// use: cnitool with Debian's host-local, and podman with runc.
+// use: cnitool with Debian's host-local, podman with runc, containerd and Docker.
 package container
 
 import (
@@ -34,8 +34,9 @@ const (
 type rig struct {
 	t *testing.T
 	*control.Client
-	dir string
-	env []string
+	dir   string
+	env   []string
+	other *lab.Host // that pings containers
 }
 
 func newRig(t *testing.T) *rig {
@@ -195,18 +196,30 @@ network_config_dir = "%[1]s/net.d"
 cni_plugin_dirs = ["%[1]s", "%[2]s"]
 `, r.dir, pluginDir)
 	storage := fmt.Sprintf("[storage]\ndriver = \"vfs\"\ngraphroot = \"%[1]s/storage\"\nrunroot = \"%[1]s/run\"\n", r.dir)
+	if err := errors.Join(os.WriteFile(r.dir+"/containers.conf", []byte(conf), 0o644),
+		os.WriteFile(r.dir+"/storage.conf", []byte(storage), 0o644)); err != nil {
+		r.t.Fatal(err)
+	}
+	r.env = append(r.env, "CONTAINERS_CONF="+r.dir+"/containers.conf", "CONTAINERS_STORAGE_CONF="+r.dir+"/storage.conf")
+	r.rootfs()
+	r.run("", "tar", "-C", r.dir+"/image", "-cf", r.dir+"/image.tar", ".")
+	r.run("", "podman", "import", "--quiet", r.dir+"/image.tar", "vswitch/busybox")
+}
+
+// rootfs makes the root of a container, with busybox alone.
+func (r *rig) rootfs() {
+	r.t.Helper()
 	busybox, err := exec.LookPath("busybox")
 	if err == nil {
 		busybox, err = filepath.EvalSymlinks(busybox)
 	}
-	if err = errors.Join(err, os.WriteFile(r.dir+"/containers.conf", []byte(conf), 0o644),
-		os.WriteFile(r.dir+"/storage.conf", []byte(storage), 0o644), os.MkdirAll(r.dir+"/image/bin", 0o755)); err != nil {
+	for _, dir := range []string{"bin", "dev", "proc", "sys", "tmp"} {
+		err = errors.Join(err, os.MkdirAll(r.dir+"/image/"+dir, 0o755))
+	}
+	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.env = append(r.env, "CONTAINERS_CONF="+r.dir+"/containers.conf", "CONTAINERS_STORAGE_CONF="+r.dir+"/storage.conf")
 	r.run("", "cp", busybox, r.dir+"/image/bin/busybox")
-	r.run("", "tar", "-C", r.dir+"/image", "-cf", r.dir+"/image.tar", ".")
-	r.run("", "podman", "import", "--quiet", r.dir+"/image.tar", "vswitch/busybox")
 }
 
 func TestPodman(t *testing.T) {
