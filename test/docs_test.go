@@ -79,7 +79,7 @@ func TestJourneyTableNamesFunctionsThatExist(t *testing.T) {
 }
 
 // Each row says what was run, of which version, by a test that exists, or that
-// nothing was.
+// nothing was. No file is named without its test.
 func TestAttachTableNamesTestsThatExist(t *testing.T) {
 	table := rows(read(t, "docs/attach.md"), "| kind | consumer | how it attaches | offload | run with |")
 	if len(table) < 4 {
@@ -87,14 +87,31 @@ func TestAttachTableNamesTestsThatExist(t *testing.T) {
 	}
 	for _, row := range table {
 		ran := row[len(row)-1]
-		tests := regexp.MustCompile(`(\S+_test\.go)(?: (Test\w+))?`).FindAllStringSubmatch(ran, -1)
+		tests := regexp.MustCompile(`(\S+_test\.go)(?: ([Tt]est\w+))?`).FindAllStringSubmatch(ran, -1)
 		if len(tests) == 0 && !strings.Contains(ran, "not run here") {
 			t.Errorf("%s: %q names no test, and does not say: not run here", row[0], ran)
 		}
+		if len(tests) > 0 && !regexp.MustCompile(`[a-zA-Z]+ v?\d+\.\d+`).MatchString(ran) {
+			t.Errorf("%s: %q names no version of what was run", row[0], ran)
+		}
 		for _, m := range tests {
-			if !strings.Contains(read(t, m[1]), "func "+m[2]) {
-				t.Errorf("%s: %s has no %s", row[0], m[1], m[2])
+			if m[2] == "" || !strings.Contains(read(t, m[1]), "func "+m[2]+"(") {
+				t.Errorf("%s: %s has no test %q", row[0], m[1], m[2])
 			}
+		}
+	}
+}
+
+func TestAttachPageTellsOfVMTestsThatExist(t *testing.T) {
+	const header = "| test in test/vm/vm_test.go | what it does for each kind |"
+	table, source := rows(read(t, "docs/attach.md"), header), read(t, "test/vm/vm_test.go")
+	if len(table) < 2 {
+		t.Fatalf("the table has %d rows", len(table))
+	}
+	for _, row := range table {
+		m := regexp.MustCompile("^`(Test\\w+)`").FindStringSubmatch(row[0])
+		if row[0] != "the same" && (m == nil || !strings.Contains(source, "func "+m[1]+"(")) {
+			t.Errorf("test/vm/vm_test.go has no %s", row[0])
 		}
 	}
 }
