@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
-	"syscall"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/vswitchd/vswitchd/internal/qemu"
 )
 
 // patience is how long anything may take that ought to be done soon.
@@ -17,10 +18,50 @@ const patience = time.Minute
 
 // Guest is a virtual machine that runs until End, Kill or the end of the test.
 type Guest struct {
-	qemu  *exec.Cmd
-	in    *json.Encoder // commands, to the guest's second serial port
-	out   *json.Decoder // replies, from there
-	ended chan struct{} // closed once QEMU has
+	*qemu.Guest
+	in  *json.Encoder // commands, to the guest's second serial port
+	out *json.Decoder // replies, from there
+}
+
+// findKernel skips the test where guests cannot be had; with VSWITCH_REQUIRE_VM=1
+// in the environment it fails instead.
+func findKernel(t *testing.T) *qemu.Kernel {
+	t.Helper()
+	dir, err := os.Getenv("VSWITCH_VM_KERNEL"), qemu.Find()
+	if dir == "" {
+		err = errors.Join(err, errors.New("VSWITCH_VM_KERNEL names no unpacked kernel; `make vm` fetches one"))
+	}
+	if err != nil && os.Getenv("VSWITCH_REQUIRE_VM") == "1" {
+		t.Fatalf("VSWITCH_REQUIRE_VM=1, but: %v", err)
+	}
+	if err != nil {
+		t.Skip(err)
+	}
+	k, err := qemu.FindKernel(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// image is what a guest boots from.
+type image struct{ *qemu.Image }
+
+// newImage makes an image whose first program is this test binary.
+func newImage(t *testing.T) *image {
+	t.Helper()
+	kernel, init := findKernel(t), filepath.Join(t.TempDir(), "init")
+	build := exec.Command("go", "test", "-c", "-ldflags", "-s -w", "-o", init, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	i, err := qemu.NewImage(kernel, init, "virtio_pci", "virtio_net", "8021q")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(i.Close)
+	return &image{i}
 }
 
 // Boot starts a virtual machine whose eth0 is what the arguments attach, a device
@@ -28,36 +69,20 @@ type Guest struct {
 // in the test's output. It inherits the files from descriptor 3 on.
 func (i *image) Boot(t *testing.T, attach []string, mac string, inherited ...*os.File) *Guest {
 	t.Helper()
-	// Hardware virtualisation is left out: it is not had everywhere, and what
-	// boots in 4 s by translation needs none.
-	args := append([]string{
-		"-machine", "q35,accel=tcg", "-cpu", "max", "-m", "256",
-		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
-		"-kernel", i.kernel, "-initrd", i.initrd, "-append", "console=ttyS0 quiet loglevel=1 " +
-			"reboot=t panic=-1 tsc=reliable mitigations=off nokaslr cryptomgr.notests",
-		"-serial", "file:/dev/stderr", "-serial", "stdio",
-	}, attach...)
-	args[len(args)-1] += ",romfile=,mac=" + mac
-	qemu := exec.Command(qemu, args...)
-	qemu.ExtraFiles = inherited
-	qemu.Stderr = t.Output()
-	qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	stdin, inErr := qemu.StdinPipe()
-	stdout, outErr := qemu.StdoutPipe()
+	cmd := i.Command(attach, mac)
+	cmd.Args = append(cmd.Args, "-serial", "file:/dev/stderr", "-serial", "stdio")
+	cmd.ExtraFiles = inherited
+	cmd.Stderr = t.Output()
+	stdin, inErr := cmd.StdinPipe()
+	stdout, outErr := cmd.StdoutPipe()
 	if err := errors.Join(inErr, outErr); err != nil {
 		t.Fatal(err)
 	}
-	g := &Guest{qemu: qemu, in: json.NewEncoder(stdin), out: json.NewDecoder(stdout), ended: make(chan struct{})}
-	started := make(chan error)
-	go func() {
-		defer close(g.ended)
-		runtime.LockOSThread() // Pdeathsig watches the thread that starts the child.
-		started <- qemu.Start()
-		_ = qemu.Wait() // It does not tell a guest's end from its crash.
-	}()
-	if err := <-started; err != nil {
+	started, err := qemu.Start(cmd)
+	if err != nil {
 		t.Fatal(err)
 	}
+	g := &Guest{Guest: started, in: json.NewEncoder(stdin), out: json.NewDecoder(stdout)}
 	t.Cleanup(g.Kill)
 	if _, err := g.answer(); err != nil {
 		t.Fatalf("the guest does not boot: %v", err)
@@ -108,14 +133,8 @@ func (g *Guest) End(t *testing.T) {
 		t.Fatal(err)
 	}
 	select {
-	case <-g.ended:
+	case <-g.Ended():
 	case <-time.After(patience):
 		t.Fatalf("the guest has not ended in %v", patience)
 	}
-}
-
-// Kill ends QEMU as kill -9 does, and waits for that. It may have ended already.
-func (g *Guest) Kill() {
-	_ = g.qemu.Process.Kill()
-	<-g.ended
 }

@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strconv"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/vswitchd/vswitchd/internal/qemu"
 )
 
 // reply answers a command, which is a list of words. Both are JSON.
@@ -30,7 +31,7 @@ var commands = map[string]func(args []string) (string, error){
 // first program that the kernel starts.
 func guest() {
 	fmt.Println("the guest ends:", serve())
-	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) // Without it, the kernel panics: QEMU ends all the same.
+	qemu.Off()
 }
 
 // serve obeys commands until "end".
@@ -61,28 +62,10 @@ func serve() error {
 	}
 }
 
-// setUp does what is an init system's, and returns the line to the test.
+// setUp makes the guest ready, and returns the line to the test.
 func setUp() (*os.File, error) {
-	for dir, fs := range map[string]string{"/dev": "devtmpfs", "/proc": "proc", "/sys": "sysfs"} {
-		_ = os.Mkdir(dir, 0o755)
-		if err := unix.Mount(fs, dir, fs, 0, ""); err != nil {
-			return nil, fmt.Errorf("mount %s: %w", dir, err)
-		}
-	}
-	modules, err := filepath.Glob("/*.ko") // in order
-	// Group 0 may open sockets for ICMP echo.
-	err = errors.Join(err, os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 0"), 0))
-	if err != nil {
+	if err := qemu.SetUp(); err != nil {
 		return nil, err
-	}
-	for _, path := range modules {
-		f, err := os.Open(path)
-		if err == nil {
-			err = unix.FinitModule(int(f.Fd()), "", 0)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("load %s: %w", path, err)
-		}
 	}
 	tty, err := os.OpenFile("/dev/ttyS1", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
