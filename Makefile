@@ -17,7 +17,7 @@ FRR     ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vswitchd/frr
 VM_KERNEL ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vswitchd/linux
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test vm vm-matrix fabric netstack check race soak fuzz bench benchcmp perf lint install deb accept clean go
+.PHONY: help build demo test vm vm-kernel vm-matrix fabric netstack check race soak fuzz bench benchcmp perf lint install deb accept clean go
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,22 +34,23 @@ go:
 build: go ## vswitchd and vswitchctl, static, into bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
 
-demo: build ## hosts in namespaces talk through a switch; nothing stays behind
-	@$(BIN)/vswitchctl demo
+demo: build ## hosts in namespaces, and a VM if there is QEMU, talk through a switch; nothing stays behind
+	@VSWITCH_VM_KERNEL=$(abspath $(VM_KERNEL)) $(BIN)/vswitchctl demo
 
 test: go ## all tests that need Go and nothing else
 	@$(GO) run ./internal/netns/check
 	$(GO) test ./...
 
-vm: go ## virtual machines talk through a switch (needs qemu-system-x86; gets Debian's kernel once, into VM_KERNEL)
-	test/vm/kernel.sh $(VM_KERNEL)
+vm: go vm-kernel ## virtual machines talk through a switch (needs qemu-system-x86; gets Debian's kernel once, into VM_KERNEL)
 	VSWITCH_REQUIRE_VM=1 VSWITCH_VM_KERNEL=$(abspath $(VM_KERNEL)) $(GO) test -count=1 ./test/vm
+
+vm-kernel: ## get Debian's kernel for virtual machines, once, into VM_KERNEL
+	test/vm/kernel.sh $(VM_KERNEL)
 
 netstack: go ## gVisor's TCP/IP stack talks to the kernel's through a switch (gets gVisor)
 	$(GO) test -C test/netstack -count=1 -v ./...
 
-vm-matrix: go ## each kind of port of a virtual machine with each other, in some minutes; for the night
-	test/vm/kernel.sh $(VM_KERNEL)
+vm-matrix: go vm-kernel ## each kind of port of a virtual machine with each other, in some minutes; for the night
 	VSWITCH_REQUIRE_VM=1 VSWITCH_VM_MATRIX=1 VSWITCH_VM_KERNEL=$(abspath $(VM_KERNEL)) $(GO) test -count=1 -v -run TestMatrix ./test/vm
 
 fabric: go ## two hosts joined by VXLAN and BGP EVPN (root; gets Debian's FRR once, into FRR)

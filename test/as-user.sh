@@ -14,7 +14,7 @@ if [ "${1:-}" != inside ]; then
   dir=$(mktemp -d)
   trap 'rm -rf "$dir"' EXIT
   git ls-files -z | tar -c --null -T - | tar -x -C "$dir"
-  go build -o "$dir" ./cmd/...
+  CGO_ENABLED=0 go build -o "$dir" ./cmd/...
   for p in port switch control cmd/vswitchctl internal/lab internal/nettest test; do
     go test -c -o "$dir/$p/$(basename "$p").test" "./$p"
   done
@@ -26,6 +26,12 @@ mount -t tmpfs -o mode=0755 none /dev/net
 mknod -m 0666 /dev/net/tun c 10 200
 as_user="setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/ VSWITCH_REQUIRE_NETNS=1 VSWITCH_BIN=$2"
 cd "$2"
+kernel=${VM_KERNEL:-${XDG_CACHE_HOME:-$HOME/.cache}/vswitchd/linux}
+if [ -d "$kernel" ]; then
+  mkdir linux # The user may not get to where it is.
+  mount --bind "$kernel" linux
+  export VSWITCH_VM_KERNEL="$2/linux"
+fi
 $as_user ./vswitchctl demo
 
 lab="$as_user XDG_RUNTIME_DIR= ./vswitchctl lab"

@@ -27,15 +27,26 @@ const picture = `
    db 10.0.0.2 --+                        +-- nvr 10.0.0.4
 
   Four hosts, each a network namespace with one TAP of the switch in it as eth0.
+`
 
+const machinePicture = `
+     VLAN 10                                    VLAN 20
+  web 10.0.0.1 --+                        +-- cam 10.0.0.3
+   db 10.0.0.2 --+----[   switch   ]------+
+   vm 10.0.0.5 --+                        +-- nvr 10.0.0.4
+
+  Four hosts, each a network namespace with one TAP of the switch in it as eth0, and
+  vm, a virtual machine of QEMU, whose TAP a rule of auto_attach makes a port.
 `
 
 func newDemo() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Show hosts in namespaces talking through a switch",
-		Long: "Show hosts in namespaces talking through a switch. It needs no daemon and leaves\n" +
-			"nothing behind. Anybody may run it who can open /dev/net/tun and make namespaces.",
+		Long: "Show hosts in namespaces talking through a switch, and a virtual machine if there\n" +
+			"are QEMU and a kernel to boot: in $VSWITCH_VM_KERNEL/boot, a directory of which make\n" +
+			"vm-kernel makes one, or /boot. It needs no daemon and leaves nothing behind.\n" +
+			"Anybody may run it who can open /dev/net/tun and make namespaces.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return isolated(func() error {
 				out := &written{to: c.OutOrStdout()}
@@ -72,12 +83,26 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprint(out, picture)
+	image, imageErr := machineImage()
+	if imageErr != nil {
+		fmt.Fprintf(out, "%s\n  A virtual machine would join them, but: %v.\n\n", picture, imageErr)
+	} else {
+		defer image.Close()
+		fmt.Fprintf(out, "%s\n", machinePicture)
+		c.Switch.AutoAttach = []config.AutoAttach{machineRule}
+	}
 	l, err := lab.Up(ctx, c, "")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
+	var vm *machine
+	if imageErr == nil {
+		if vm, err = boot(image); err != nil {
+			return err
+		}
+		defer vm.Kill()
+	}
 	var failed error
 	for _, p := range []struct {
 		from, to string
@@ -89,6 +114,9 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 		failed = errors.Join(failed, ping(out, l.Host(p.from), l.Host(p.to), p.across))
 	}
 	failed = errors.Join(failed, hop(ctx, out, l.Switch, l.Host("web")))
+	if vm != nil {
+		failed = errors.Join(failed, vm.show(ctx, out, l.Host("web")))
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

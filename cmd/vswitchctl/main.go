@@ -12,9 +12,14 @@ import (
 	"syscall"
 
 	"github.com/vswitchd/vswitchd/control"
+	"github.com/vswitchd/vswitchd/internal/qemu"
 )
 
 func main() {
+	if isGuest() {
+		fmt.Println(guest())
+		qemu.Off()
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)

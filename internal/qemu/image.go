@@ -3,6 +3,7 @@ package qemu
 import (
 	"bytes"
 	"debug/elf"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -61,7 +62,7 @@ func checkStatic(program []byte) error {
 		return fmt.Errorf("it is for %v, and the guest is x86-64", f.Machine)
 	}
 	if slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
-		return fmt.Errorf("it needs libraries: build it with CGO_ENABLED=0, as `make build` does")
+		return errors.New("it needs libraries: build it with CGO_ENABLED=0, as `make build` does")
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 // SetUp does what is an init system's: for the first program of a guest.
 func SetUp() error {
 	for dir, fs := range map[string]string{"/dev": "devtmpfs", "/proc": "proc", "/sys": "sysfs"} {
-		_ = os.Mkdir(dir, 0o755) // It may be there: mount tells.
+		_ = os.Mkdir(dir, 0o700) // It may be there: mount tells.
 		if err := unix.Mount(fs, dir, fs, 0, ""); err != nil {
 			return fmt.Errorf("mount %s: %w", dir, err)
 		}

@@ -3,9 +3,9 @@
 package qemu
 
 import (
+	"errors"
 	"os/exec"
 	"runtime"
-	"strings"
 	"syscall"
 )
 
@@ -13,21 +13,23 @@ const program = "qemu-system-x86_64"
 
 // Find returns an error if there is no QEMU.
 func Find() error {
-	_, err := exec.LookPath(program)
-	return err
+	if _, err := exec.LookPath(program); err != nil {
+		return errors.New(program + " is not in $PATH")
+	}
+	return nil
 }
 
 // Command returns what boots the image: a guest whose eth0 is what attach, QEMU's
-// arguments, attaches, a device being the last of them. Its first program gets args.
-// The caller adds serial ports, of which the first is the guest's console.
-func (i *Image) Command(attach []string, mac string, args ...string) *exec.Cmd {
+// arguments, attaches, a device being the last of them. The caller adds
+// serial ports, of which the first is the guest's console.
+func (i *Image) Command(attach []string, mac string) *exec.Cmd {
 	// Hardware virtualisation is left out: it is not had everywhere, and what
 	// boots in 4 s by translation needs none.
 	all := append([]string{
 		"-machine", "q35,accel=tcg", "-cpu", "max", "-m", "256",
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
 		"-kernel", i.kernel, "-initrd", i.path(), "-append", "console=ttyS0 quiet loglevel=1 " +
-			"reboot=t panic=-1 tsc=reliable mitigations=off nokaslr cryptomgr.notests -- " + strings.Join(args, " "),
+			"reboot=t panic=-1 tsc=reliable mitigations=off nokaslr cryptomgr.notests",
 	}, attach...)
 	all[len(all)-1] += ",romfile=,mac=" + mac
 	return exec.Command(program, all...)
