@@ -33,10 +33,7 @@ const (
 func run(ctx context.Context, st control.Startup, override func(*config.Config) *config.Config, log *slog.Logger) (err error) {
 	priority.Half()
 	c := override(st.Config)
-	socket := c.Control.Socket
-	if socket == "" {
-		socket = control.DefaultSocket()
-	}
+	socket := socketOf(c)
 	// First of all: a second daemon must not get as far as to touch a TAP.
 	listener, err := control.Listen(socket, c.Control.Group)
 	if err != nil {
@@ -49,8 +46,10 @@ func run(ctx context.Context, st control.Startup, override func(*config.Config) 
 
 	// The lock of the socket is that of the file beside it too.
 	kept := socket + ".running"
-	adopted := socket + ".adopted"
-	putBack(adopted, log)
+	adopted := adoptedDir(socket)
+	if err := putBack(adopted, log); err != nil {
+		log.Warn("links not put back as they were found", "err", err)
+	}
 	c, resumed := resume(c, st, kept, log)
 	sw, err := vswitch.New(c, vswitch.Options{FoundDir: adopted})
 	if err != nil {
@@ -123,6 +122,16 @@ func run(ctx context.Context, st control.Startup, override func(*config.Config) 
 		}
 	}
 }
+
+func socketOf(c *config.Config) string {
+	if c.Control.Socket != "" {
+		return c.Control.Socket
+	}
+	return control.DefaultSocket()
+}
+
+// adoptedDir is where a daemon keeps how it has found links.
+func adoptedDir(socket string) string { return socket + ".adopted" }
 
 func signalled(c chan<- struct{}) {
 	select {

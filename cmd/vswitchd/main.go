@@ -39,6 +39,7 @@ type flags struct {
 	logLevel  slog.Level
 	logFormat string
 	check     bool
+	restore   bool
 	version   bool
 }
 
@@ -56,7 +57,10 @@ func start(ctx context.Context, args []string, out, errOut io.Writer) int {
 		fmt.Fprintln(out, "vswitchd", version.String())
 		return 0
 	}
-	st, err := f.load()
+	st := control.Startup{Config: &config.Config{}}
+	if f.config != "" || !f.restore { // Else it is the default socket.
+		st, err = f.load()
+	}
 	if err != nil {
 		// Problems of a file have several lines, which show where they are.
 		fmt.Fprintf(errOut, "error: %v\n", err)
@@ -71,6 +75,13 @@ func start(ctx context.Context, args []string, out, errOut io.Writer) int {
 		return 0
 	}
 	log := f.logger(errOut)
+	if f.restore {
+		if err := restore(f.override(st.Config), log); err != nil {
+			fmt.Fprintf(errOut, "error: %v\n", err)
+			return 1
+		}
+		return 0
+	}
 	if err := run(ctx, st, f.override, log); err != nil {
 		log.Error("failed", "err", err)
 		return 1
@@ -105,6 +116,7 @@ func parseFlags(args []string, errOut io.Writer) (*flags, error) {
 		return nil
 	})
 	s.BoolVar(&f.check, "check", false, "check the configuration and exit")
+	s.BoolVar(&f.restore, "restore", false, "put the links that a killed vswitchd had attached or adopted back as they were found, and exit")
 	s.BoolVar(&f.version, "version", false, "print the version and exit")
 
 	s.SetOutput(io.Discard)
@@ -146,6 +158,7 @@ func (f *flags) complete() error {
 	case f.config != "":
 	case f.check:
 		return fmt.Errorf("there is no configuration to check: name it with --config, or write %s", defaultConfig)
+	case f.restore:
 	case f.vlanAware == nil:
 		return errors.New("there is no configuration file, so say whether the switch is to be VLAN aware: --vlan-aware=true for an 802.1Q bridge, --vlan-aware=false for one that passes tags untouched; or name a file with --config")
 	}

@@ -71,6 +71,17 @@ func testNetdevIsLeftAsItWasFound(t *testing.T) {
 	asFound("after a kill and port del")
 
 	b.ctl(add...)
+	code, out = b.run("vswitchd", "--restore", "--config", b.file, "--socket", b.socket())
+	wantExit(t, code, 1, out, "served by another vswitchd", b.socket())
+	wantExit(t, 0, 0, b.ctl("port", "show", "up"), "forwarding")
+	d.kill()
+	code, out = b.run("vswitchd", "--restore", "--config", b.file, "--socket", b.socket())
+	wantExit(t, code, 0, out, "put back as it was found", "ifname=nd0")
+	asFound("after a kill and --restore")
+	code, out = b.run("vswitchd", "--restore", "--config", b.file, "--socket", b.socket())
+	wantExit(t, code, 0, out)
+	d = b.start()
+	wantExit(t, 0, 0, b.ctl("port", "show", "up"), "nd0", "forwarding")
 	d.stop()
 	asFound("after the end of the daemon")
 

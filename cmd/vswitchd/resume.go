@@ -71,14 +71,26 @@ func discard(kept config.Kept, st control.Startup, path string, log *slog.Logger
 
 // putBack does what a daemon before did not come to do: it leaves the links
 // that it had adopted or attached as they were found. Those of the configuration are adopted anew.
-func putBack(dir string, log *slog.Logger) {
+func putBack(dir string, log *slog.Logger) error {
 	names, err := port.PutBack(dir)
 	for _, name := range names {
 		log.Info("link put back as it was found", "ifname", name)
 	}
-	if err != nil {
-		log.Warn("links not put back as they were found", "err", err)
+	return err
+}
+
+// restore is putBack in place of a start. It refuses while a daemon is there.
+func restore(c *config.Config, log *slog.Logger) error {
+	socket := socketOf(c)
+	if _, err := os.Stat(adoptedDir(socket)); errors.Is(err, fs.ErrNotExist) { //nolint:gosec // The operator names it.
+		return nil // Nor may there be a directory for the lock.
 	}
+	listener, err := control.Listen(socket, "")
+	if err != nil {
+		return err
+	}
+	err = putBack(adoptedDir(socket), log)
+	return errors.Join(err, listener.Close(), listener.Unlock())
 }
 
 // bringBack adds the ports and static entries of the running configuration. A
