@@ -54,6 +54,7 @@ func TestSoak(t *testing.T) {
 	t.Run("EndedNamespaceCostsItsOwnPort", testEndedNamespaceCostsItsOwnPort)
 	t.Run("StoppedDaemonForgetsNobody", testStoppedDaemonForgetsNobody)
 	t.Run("KilledDaemonComesBackAsItWas", testKilledDaemonComesBackAsItWas)
+	t.Run("KilledDaemonCostsNoTransfer", testKilledDaemonCostsNoTransfer)
 	t.Run("RuntimeDirectoryThatTakesNothing", testRuntimeDirectoryThatTakesNothing)
 	t.Run("NoDescriptorLeft", testNoDescriptorLeft)
 	t.Run("OtherUserIsRefused", testOtherUserIsRefused)

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/vswitchd/vswitchd/frame"
-	"github.com/vswitchd/vswitchd/internal/netns"
 	"github.com/vswitchd/vswitchd/internal/nettest"
 )
 
@@ -48,8 +47,11 @@ func (c *crew) end() {
 	c.wg.Wait()
 }
 
-// dial connects two namespaces by TCP.
-func dial(t *testing.T, client, server *netns.NS, to netip.Addr) (c, s net.Conn) {
+// place is where a station is: a namespace.
+type place interface{ Do(f func() error) error }
+
+// dial connects two stations by TCP.
+func dial(t *testing.T, client, server place, to netip.Addr) (c, s net.Conn) {
 	t.Helper()
 	var l net.Listener
 	err := server.Do(func() (err error) {
@@ -82,9 +84,9 @@ func dial(t *testing.T, client, server *netns.NS, to netip.Addr) (c, s net.Conn)
 // stream is one direction of a connection: a sequence of random bytes that both
 // ends know.
 type stream struct {
-	from, to net.Conn
-	seed     [32]byte
-	sent     atomic.Int64
+	from, to       net.Conn
+	seed           [32]byte
+	sent, received atomic.Int64
 }
 
 func (s *stream) write(stop <-chan struct{}) error {
@@ -106,14 +108,14 @@ func (s *stream) write(stop <-chan struct{}) error {
 }
 
 func (s *stream) read() error {
-	random, buf, want, received := rand.NewChaCha8(s.seed), make([]byte, 16<<10), make([]byte, 16<<10), int64(0)
+	random, buf, want := rand.NewChaCha8(s.seed), make([]byte, 16<<10), make([]byte, 16<<10)
 	for {
 		n, err := io.ReadFull(s.to, buf)
 		_, _ = random.Read(want) // Never fails.
 		if !bytes.Equal(buf[:n], want[:n]) {
-			return fmt.Errorf("wrong bytes among those from %d on", received)
+			return fmt.Errorf("wrong bytes among those from %d on", s.received.Load())
 		}
-		received += int64(n)
+		received := s.received.Add(int64(n))
 		if err == io.EOF && received == s.sent.Load() {
 			return nil
 		}
