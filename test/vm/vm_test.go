@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -122,6 +123,9 @@ func TestRuleAttachesTheTAPThatQEMUMakes(t *testing.T) {
 	eventually(t, func() error {
 		if _, err := d.ctl("port", "show", "auto0"); err == nil {
 			return errors.New("the port outlives QEMU")
+		}
+		if left, err := filepath.Glob("/sys/class/net/vsw-*"); err != nil || len(left) > 0 {
+			return fmt.Errorf("%q outlive QEMU; error %v", left, err)
 		}
 		return d.unbalanced()
 	})
