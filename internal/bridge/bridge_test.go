@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/vswitchd/vswitchd/config"
@@ -99,6 +100,11 @@ func TestWhatIsLeftOutIsValidOnceItIsWanted(t *testing.T) {
 	b, err := d.decode("br0")
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, l := range b.ports {
+		if l.name == "veth0" {
+			l.kind, l.data = "tun", attrs{nl.IFLA_TUN_TYPE: {unix.IFF_TUN}}
+		}
 	}
 	i, text := imported(t, b)
 	if len(i.LeftOut.Ports) == 0 || len(i.LeftOut.Static) == 0 {

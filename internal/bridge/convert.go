@@ -134,8 +134,14 @@ func (c *conversion) addHost() {
 // portOf returns the port that is what l is to the bridge.
 func (c *conversion) portOf(l *link) config.Port {
 	p := config.Port{Name: c.names[l.index]}
+	if l.foreign() {
+		p.Kind = config.KindNetdev
+	}
 	switch {
 	case p.Name == l.name:
+	case l.foreign() && port.CheckIfname(l.name) == nil:
+		p.Link = l.name
+		c.note(p.Name, "the link is called %s, which a port cannot be", shown(l.name))
 	case port.CheckIfname(l.name) == nil:
 		p.Ifname = l.name
 		c.note(p.Name, "the link is called %s, which a port cannot be", shown(l.name))
@@ -165,6 +171,16 @@ const (
 )
 
 func (c *conversion) setLink(p *config.Port, l *link) {
+	if !l.up {
+		p.Up = new(false)
+	}
+	if l.foreign() {
+		if l.kind == "veth" {
+			c.note(p.Name, "a TAP of the switch in the other end's namespace, by netns: and ifname:, does without the veth pair")
+		}
+		return // All else stays as it is.
+	}
+	p.Adopt = l.persistent()
 	switch {
 	case l.mtu < frame.MinMTU || l.mtu > frame.MaxMTU:
 		c.note(p.Name, "its MTU is %d, which no port can have", l.mtu)
@@ -176,12 +192,6 @@ func (c *conversion) setLink(p *config.Port, l *link) {
 		c.note(p.Name, "its txqlen is %d, here it is %d", l.txqlen, config.DefaultTxQLen)
 	case l.txqlen != config.DefaultTxQLen:
 		p.TxQLen = l.txqlen
-	}
-	if !l.up {
-		p.Up = new(false)
-	}
-	if l.kind == "tun" && l.data.number(nl.IFLA_TUN_PERSIST, 0) != 0 {
-		p.Adopt = true
 	}
 }
 
@@ -220,19 +230,18 @@ func (c *conversion) setFlags(p *config.Port, a attrs) {
 	p.ForwardReserved = config.Reserved(a.number(nl.IFLA_BRPORT_GROUP_FWD_MASK, 0))
 }
 
-// obstacle says why the switch cannot have l as a port, or "" if it can: as a
-// persistent TAP that nobody has open.
+// persistent tells whether it is a TAP that the switch can adopt.
+func (l *link) persistent() bool {
+	return l.kind == "tun" && l.data.number(nl.IFLA_TUN_PERSIST, 0) != 0 && !l.carrier
+}
+
+// foreign tells whether it is a link that somebody else has: neither a TAP to adopt
+// nor the bridge itself.
+func (l *link) foreign() bool { return !l.persistent() && l.kind != "bridge" }
+
+// obstacle says why the switch cannot have l as a port, or "" if it can.
 func (l *link) obstacle() string {
-	switch {
-	case l.kind == "":
-		return "it is a NIC, for which there is no kind of port yet"
-	case l.kind == "veth":
-		return "it is one end of a veth pair; a TAP in the other end's namespace takes its place: write netns: and ifname:"
-	case l.kind != "tun":
-		return fmt.Sprintf("it is a link of kind %s, for which there is no kind of port yet", l.kind)
-	case l.carrier:
-		return "it is a TAP that another process has open, such as a VMM, and a TAP has one user; QEMU attaches by kind: stream or dgram too"
-	case l.data.number(nl.IFLA_TUN_TYPE, unix.IFF_TAP) != unix.IFF_TAP:
+	if l.kind == "tun" && l.data.number(nl.IFLA_TUN_TYPE, unix.IFF_TAP) != unix.IFF_TAP {
 		return "it is a TUN device, which carries no Ethernet frames"
 	}
 	if err := port.CheckIfname(l.name); err != nil {

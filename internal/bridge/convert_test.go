@@ -47,11 +47,13 @@ func TestSettingsOfABridgeAndTheirNotes(t *testing.T) {
 		"blocking":                   {state(4, "", true), "    state: discarding", ""},
 		"listening":                  {state(1, "", true), "    state: discarding", ""},
 		"learning":                   {state(2, "", true), "    state: learning", ""},
-		"disabled by hand":           {state(0, "veth", true), "  #   state: discarding", ""},
+		"disabled by hand":           {state(0, "veth", true), "    kind: netdev\n    state: discarding\n", ""},
 		"disabled for want of links": {state(0, "", false), "  - name: tap0\n    adopt: true\n", ""},
-		"NIC":                        {func(_ *bridge, p *link) { p.kind = "" }, "  # - name: tap0", "NIC"},
-		"vxlan":                      {func(_ *bridge, p *link) { p.kind = "vxlan" }, "  # - name: tap0", "kind vxlan"},
-		"TAP of a VMM":               {func(_ *bridge, p *link) { p.carrier = true }, "  # - name: tap0", "another process has open"},
+		"NIC":                        {func(_ *bridge, p *link) { p.kind = "" }, "  - name: tap0\n    kind: netdev\n", ""},
+		"vxlan":                      {func(_ *bridge, p *link) { p.kind = "vxlan" }, "  - name: tap0\n    kind: netdev\n", ""},
+		"TAP of a VMM":               {func(_ *bridge, p *link) { p.carrier = true }, "  - name: tap0\n    kind: netdev\n", ""},
+		"veth":                       {func(_ *bridge, p *link) { p.kind = "veth" }, "  - name: tap0\n    kind: netdev\n", "without the veth pair"},
+		"TUN":                        {func(_ *bridge, p *link) { p.data[nl.IFLA_TUN_TYPE] = []byte{unix.IFF_TUN} }, "  # - name: tap0", "no Ethernet"},
 		"txqlen that no port has":    {func(_ *bridge, p *link) { p.txqlen = 0 }, "  - name: tap0", "txqlen is 0"},
 		"MTU that no port has":       {func(_ *bridge, p *link) { p.mtu = 65535 }, "  - name: tap0", "MTU is 65535"},
 		"address that no port has":   {func(b *bridge, _ *link) { b.addrs = []address{{}} }, "  # - name: br0", "not an address"},
@@ -115,7 +117,9 @@ func TestPermanentEntriesAreTheHostsAndOthersTheirPorts(t *testing.T) {
 		return msg
 	}
 	const learned = 0x04 // NUD_STALE
-	b := made(func(b *bridge, p *link) { p.mac, p.kind = frame.MAC{2, 0, 0, 0, 0, 9}, "" })
+	b := made(func(b *bridge, p *link) {
+		p.mac, p.data[nl.IFLA_TUN_TYPE] = frame.MAC{2, 0, 0, 0, 0, 9}, []byte{unix.IFF_TUN}
+	})
 	msgs := [][]byte{
 		neighbour(2, unix.NUD_NOARP, 1, 0),     // static
 		neighbour(2, unix.NUD_NOARP, 2, 10),    // not looked up without VLAN filtering
