@@ -82,6 +82,7 @@ var checks = []struct {
 	{"TUN in the kernel", checkKernel},
 	{tunDevice, checkDevice},
 	{"TUN features", checkFeatures},
+	{"tc redirect", checkRedirect},
 	{"CAP_NET_ADMIN", capability(unix.CAP_NET_ADMIN, Fail, "no TAP can be made")},
 	{"CAP_NET_BROADCAST", capability(unix.CAP_NET_BROADCAST, Fail, "links cannot be watched")},
 	{"CAP_SYS_ADMIN", capability(unix.CAP_SYS_ADMIN, Warn, "no port can have a netns, and a link that moved cannot be changed")},

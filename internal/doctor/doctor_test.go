@@ -42,11 +42,13 @@ type fixture struct {
 
 const allCaps = "Name:\tvswitchctl\nCapEff:\t000001ffffffffff\nCapBnd:\t0000000000000000\n"
 
+const redirects = "CONFIG_NET_SCH_INGRESS=y\nCONFIG_NET_CLS_U32=m\n# CONFIG_NET_CLS_MATCHALL is not set\nCONFIG_NET_ACT_MIRRED=y\n"
+
 // healthy is root on a machine where all is well and no daemon runs.
 func healthy() *fixture {
 	return &fixture{
 		files: map[string]string{
-			"proc/config.gz": "# CONFIG_TUNER is not set\nCONFIG_TUN=y\n", "proc/self/status": allCaps, "proc/1/comm": "init\n",
+			"proc/config.gz": "# CONFIG_TUNER is not set\nCONFIG_TUN=y\n" + redirects, "proc/self/status": allCaps, "proc/1/comm": "init\n",
 		},
 		daemon:   fakeDaemon{err: errNoDaemon},
 		stat:     unix.Stat_t{Mode: unix.S_IFCHR | 0o666, Rdev: unix.Mkdev(10, 200)},
