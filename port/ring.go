@@ -165,8 +165,8 @@ func (r *ring) submit(done func(i int, res int32)) {
 	}
 }
 
-// rings is the pool of rings: one for each goroutine that can run at a time. A
-// worker that finds none left does without.
+// rings is the pool of rings: one for each CPU, as GOMAXPROCS may be raised to all of
+// them at any time (internal/priority). A worker that finds none left does without.
 var rings struct {
 	once  sync.Once
 	slots []atomic.Pointer[ring]
@@ -174,7 +174,7 @@ var rings struct {
 
 func makeRings() {
 	rings.once.Do(func() {
-		rings.slots = make([]atomic.Pointer[ring], runtime.GOMAXPROCS(0))
+		rings.slots = make([]atomic.Pointer[ring], runtime.NumCPU())
 		for i := range rings.slots {
 			r, err := newRing()
 			if err != nil {
