@@ -106,7 +106,8 @@ func isBurst(b *frame.Batch) bool {
 }
 
 // readBurst is readAll by a ring. False says that there was none to be had, or
-// nothing to read.
+// nothing to read. Should super-frames come after the small frames of the last batch,
+// this one may exceed batchBytes, but it is no burst, so that the next does not.
 func (t *TAP) readBurst(fd uintptr) bool {
 	r := takeRing()
 	if r == nil {

@@ -22,7 +22,8 @@ const (
 	// spinPolls is how many times a worker polls, for some 50 µs, before it parks.
 	spinPolls = 128
 	// maxHits is how many times in a row a worker spins until the next frame comes. Then
-	// it parks once, or else nobody who is not awake by a frame would ever run.
+	// it parks once, or else nobody who is not awake by a frame would ever run. Nor does
+	// a TAP hold the worker that polls as readable and has nothing to read.
 	maxHits = 16
 	// A worker that has spun in vain n times in a row parks 2^n-1 times at once, with
 	// maxMisses for n at most.
