@@ -34,9 +34,10 @@ const (
 type rig struct {
 	t *testing.T
 	*control.Client
-	dir   string
-	env   []string
-	other *lab.Host // that pings containers
+	dir      string
+	vswitchd *exec.Cmd
+	env      []string
+	other    *lab.Host // that pings containers
 }
 
 func newRig(t *testing.T) *rig {
@@ -56,17 +57,26 @@ func newRig(t *testing.T) *rig {
 	if err := errors.Join(os.Rename(dir+"/vswitch-cni", dir+"/vswitch"), os.Mkdir(dir+"/net.d", 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	daemon := exec.Command(dir+"/vswitchd", "--vlan-aware=true", "--metrics-listen=none", "--socket", dir+"/s")
-	daemon.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := daemon.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = daemon.Process.Kill()
-		_ = daemon.Wait()
-	})
-	r.eventually(func() error { _, err := r.Status(t.Context()); return err })
+	r.start()
+	t.Cleanup(func() { r.kill() })
 	return r
+}
+
+// start starts the switch.
+func (r *rig) start() {
+	r.t.Helper()
+	r.vswitchd = exec.Command(r.dir+"/vswitchd", "--vlan-aware=true", "--metrics-listen=none", "--socket", r.dir+"/s")
+	r.vswitchd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := r.vswitchd.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+	r.eventually(func() error { _, err := r.Status(r.t.Context()); return err })
+}
+
+// kill has it end without a farewell.
+func (r *rig) kill() {
+	_ = r.vswitchd.Process.Kill()
+	_ = r.vswitchd.Wait()
 }
 
 // run runs a program, which must succeed, and returns what it writes.
