@@ -59,6 +59,9 @@ func (r *run) write(dir string) error {
 	page := fmt.Sprintf("# Benchmarks\n\nWritten by `make perf`; do not edit.\n\n%s, %s; %s; %d times %v.\n\n",
 		time.Now().UTC().Format(time.DateOnly), r.versions(), describeMachine(), r.repeat, r.method.window)
 	page += r.summary() + "\n![throughput against the kernel bridge](" + drawingName + ")\n"
+	if of := r.netdevTable(); of != "" {
+		page += "\n## Ports of kind netdev, against the kernel bridge with the same links\n\n" + of
+	}
 	page += "\n## How it was measured\n\n" + fmt.Sprintf(howItWasMeasured, maxOutside*100, r.method.steal*100)
 	page += "\n## All figures\n\n" + r.details()
 	if len(r.idles) > 0 {
@@ -118,30 +121,55 @@ func (r *run) summary() string {
 		head = append(head, "to "+p.name)
 	}
 	lines := [][]string{head}
+	add := func(w *row, title, unit string, f, cpu func(s *sample) float64) {
+		own := r.series[key{w.name, r.variants[0].name}]
+		line := append([]string{title}, compared(own, r.of(w, r.base(w)), unit, f, cpu)...)
+		for _, p := range r.peers {
+			line = append(line, ratioText(summarize(ratios(own, r.of(w, p), f))))
+		}
+		lines = append(lines, line)
+	}
 	for _, w := range r.rows {
+		if w.scene != ordinary {
+			continue
+		}
 		unit, _ := w.rate()
-		lines = append(lines, r.compared(w, w.title, unit, rateOf, machineCPU))
+		add(w, w.title, unit, rateOf, machineCPU)
 		if w.meter == trips {
-			lines = append(lines, r.compared(w, w.title+", p50", "µs", medianTrip, nil))
+			add(w, w.title+", p50", "µs", medianTrip, nil)
 		}
 	}
 	return table(lines)
 }
 
-// compared is a line of the summary: the figure f, and the CPU time if it is
-// not nil.
-func (r *run) compared(w *row, title, unit string, f, cpu func(s *sample) float64) []string {
-	own, bridge := r.series[key{w.name, r.variants[0].name}], r.series[key{w.name, bridgeName}]
+// netdevTable has a line per figure of ports of kind netdev.
+func (r *run) netdevTable() string {
+	lines := [][]string{{"workload", "links", "vswitchd", "to the kernel bridge", "machine CPU, to the bridge's"}}
+	for _, t := range r.topologies {
+		for _, w := range r.rows {
+			if t.links == "" || !w.on(t) || t == r.base(w) {
+				continue
+			}
+			unit, _ := w.rate()
+			lines = append(lines, append([]string{w.title, t.links}, compared(r.of(w, t), r.of(w, r.base(w)), unit, rateOf, machineCPU)...))
+		}
+	}
+	if len(lines) == 1 {
+		return ""
+	}
+	return table(lines)
+}
+
+// compared is the figure f, its ratio to the base's, and that of the CPU time if
+// that is not nil.
+func compared(own, base []sample, unit string, f, cpu func(s *sample) float64) []string {
 	value := "refused"
 	if s := summarize(values(own, f)); s.n > 0 {
 		value = figure(s.median) + " " + unit
 	}
-	line := []string{title, value, ratioText(summarize(ratios(own, bridge, f))), ""}
+	line := []string{value, ratioText(summarize(ratios(own, base, f))), ""}
 	if cpu != nil {
-		line[3] = ratioText(summarize(ratios(own, bridge, cpu)))
-	}
-	for _, p := range r.peers {
-		line = append(line, ratioText(summarize(ratios(own, r.series[key{w.name, p.name}], f))))
+		line[2] = ratioText(summarize(ratios(own, base, cpu)))
 	}
 	return line
 }

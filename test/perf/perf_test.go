@@ -32,9 +32,10 @@ func TestUnsteadyBridgeIsRepeated(t *testing.T) {
 		rates    []float64
 		unsteady bool
 	}{{[]float64{10, 10, 11, 9}, false}, {[]float64{10, 5, 20, 9}, true}, {nil, false}} {
-		r := &run{options: &options{rows: []*row{w}}, series: map[key][]sample{}}
+		bridge := bridgeTopology()
+		r := &run{options: &options{rows: []*row{w}}, topologies: []*topology{bridge}, series: map[key][]sample{}}
 		for i, rate := range c.rates {
-			r.series[key{w.name, bridgeName}] = append(r.series[key{w.name, bridgeName}], sample{i, result{rate: rate}})
+			r.series[key{w.name, bridge.name}] = append(r.series[key{w.name, bridge.name}], sample{i, result{rate: rate}})
 		}
 		if got := len(r.unsteady()) > 0; got != c.unsteady {
 			t.Errorf("%v: unsteady %v, want %v", c.rates, got, c.unsteady)
@@ -125,7 +126,7 @@ func TestDrawingIsXMLAndHasEveryRow(t *testing.T) {
 	v := &variant{name: "vswitchd <&>"}
 	r := &run{options: &options{rows: allRows, variants: []*variant{v}}, topologies: []*topology{bridgeTopology(), v.topology()}, series: map[key][]sample{}}
 	w := allRows[0]
-	r.series[key{w.name, bridgeName}] = []sample{{0, result{rate: 2}}}
+	r.series[key{w.name, r.topologies[0].name}] = []sample{{0, result{rate: 2}}}
 	r.series[key{w.name, v.name}] = []sample{{0, result{rate: 3}}}
 	text := r.drawing()
 	for d := xml.NewDecoder(strings.NewReader(text)); ; {

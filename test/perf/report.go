@@ -65,11 +65,20 @@ func ratios(of, base []sample, f func(s *sample) float64) (v []float64) {
 	return v
 }
 
+// base is the topology that the row's ratios refer to: the first, which is the
+// kernel's bridge or, where vswitchd is compared with itself, vswitchd undisturbed.
+func (r *run) base(w *row) *topology {
+	return r.topologies[slices.IndexFunc(r.topologies, w.on)]
+}
+
+// of is what was measured of a row on a topology.
+func (r *run) of(w *row, t *topology) []sample { return r.series[key{w.name, t.name}] }
+
 // unsteady are the rows in which the bridge itself varies too much to compare
 // with it.
 func (r *run) unsteady() (rows []*row) {
 	for _, w := range r.rows {
-		s := summarize(values(r.series[key{w.name, bridgeName}], rateOf))
+		s := summarize(values(r.of(w, r.base(w)), rateOf))
 		if s.n > 2 && s.q3-s.q1 > maxSpread*s.median {
 			rows = append(rows, w)
 		}
@@ -88,16 +97,19 @@ func (r *run) print(out io.Writer) {
 
 // details has a line per row and topology.
 func (r *run) details() string {
-	lines := [][]string{{"workload", "switch", "median", "min..max", "to bridge", "n", "loss", "CPU: machine, switch", "p50, p99, p99.9 µs"}}
+	lines := [][]string{{"workload", "switch", "median", "min..max", "to the first", "n", "loss", "CPU: machine, switch", "p50, p99, p99.9 µs"}}
 	paired := len(r.variants) > 1
 	if paired {
 		lines[0] = slices.Insert(lines[0], 5, "to vswitchd")
 	}
 	for _, w := range r.rows {
 		for _, t := range r.topologies {
+			if !w.on(t) {
+				continue
+			}
 			line := r.line(w, t)
 			if paired {
-				line = slices.Insert(line, 5, ratioText(summarize(ratios(r.series[key{w.name, t.name}], r.series[key{w.name, r.variants[0].name}], rateOf))))
+				line = slices.Insert(line, 5, ratioText(summarize(ratios(r.of(w, t), r.series[key{w.name, r.variants[0].name}], rateOf))))
 			}
 			lines = append(lines, line)
 		}
@@ -106,7 +118,7 @@ func (r *run) details() string {
 }
 
 func (r *run) line(w *row, t *topology) []string {
-	of := r.series[key{w.name, t.name}]
+	of := r.of(w, t)
 	s := summarize(values(of, rateOf))
 	if s.n == 0 {
 		return []string{w.name, t.name, "refused", "", "", "0", "", "", ""}
@@ -114,7 +126,7 @@ func (r *run) line(w *row, t *topology) []string {
 	unit, _ := w.rate()
 	line := []string{
 		w.name, t.name, figure(s.median) + " " + unit, figure(s.min) + ".." + figure(s.max),
-		ratioText(summarize(ratios(of, r.series[key{w.name, bridgeName}], rateOf))),
+		ratioText(summarize(ratios(of, r.of(w, r.base(w)), rateOf))),
 		fmt.Sprintf("%d of %d", s.n, len(of)), "", "", "",
 	}
 	median := func(f func(s *sample) float64) float64 { return summarize(values(of, f)).median }

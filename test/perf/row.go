@@ -17,11 +17,21 @@ const (
 	trips                  // requests answered
 )
 
+// scene is what a row is about. It is measured on the topologies of its scene,
+// and compared with the first of them.
+type scene int
+
+const (
+	ordinary scene = iota
+	netdevs        // some of the ordinary rows, with ports at links that others have made
+)
+
 // row is a workload, one line of the table.
 type row struct {
 	name  string // for -rows
 	title string
 	hosts int
+	scene scene
 	meter meter
 	awake bool // the CPUs are kept from halting
 	start func(nw *network, l *load) error
@@ -82,6 +92,17 @@ func imix() (sizes []int) {
 
 func requestResponse(nw *network, l *load) error {
 	return l.roundTrips(nw.hosts[0], nw.hosts[1], 5400)
+}
+
+// netdevRows are where the way of a netdev port into the kernel shows.
+var netdevRows = []string{"tcp1", "tcp4", "pps"}
+
+// on tells whether the row is measured on a topology.
+func (r *row) on(t *topology) bool {
+	if t.scene == netdevs {
+		return slices.Contains(netdevRows, r.name)
+	}
+	return r.scene == t.scene
 }
 
 // rate is the name of what the row's figure counts, and what of it one is in

@@ -56,7 +56,7 @@ func (o *options) perform(ctx context.Context, out io.Writer) error {
 		}
 	}
 	for _, w := range r.unsteady() {
-		r.note("the bridge's own quartiles differ by more than %.0f %% in %s, repeated %d times: the machine was not steady", maxSpread*100, w.name, o.repeat*2)
+		r.note("the quartiles of %s itself differ by more than %.0f %% in %s, repeated %d times: the machine was not steady", r.base(w).name, maxSpread*100, w.name, o.repeat*2)
 	}
 	if o.idle {
 		if err := r.measureIdles(ctx, o.progress); err != nil {
@@ -96,7 +96,7 @@ func (r *run) probe() {
 func (r *run) missing() (err error) {
 	for _, w := range r.rows {
 		for _, t := range r.topologies {
-			if len(values(r.series[key{w.name, t.name}], rateOf)) == 0 {
+			if w.on(t) && len(values(r.of(w, t), rateOf)) == 0 {
 				err = errors.Join(err, fmt.Errorf("no figure for %s on %s: every measurement was refused", w.name, t.name))
 			}
 		}
@@ -124,6 +124,9 @@ func (r *run) repetition(ctx context.Context, i int, rows []*row) error {
 		for _, t := range order {
 			if ctx.Err() != nil {
 				return nil
+			}
+			if !w.on(t) {
+				continue
 			}
 			err := r.sample(ctx, i, w, t, up)
 			if err == errInterrupted {

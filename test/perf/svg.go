@@ -22,10 +22,9 @@ var colours = []string{"#1f6feb", "#8b949e", "#d29922", "#a371f7", "#3fb950", "#
 // drawing is an SVG of every row's ratios to the bridge: a bar for the median, a
 // line from the smallest to the largest.
 func (r *run) drawing() string {
-	switches := r.topologies[1:]
 	right := 1.25
 	for _, w := range r.rows {
-		for _, t := range switches {
+		for _, t := range r.drawn(w) {
 			right = max(right, r.toBridge(w, t).max*1.05)
 		}
 	}
@@ -33,9 +32,12 @@ func (r *run) drawing() string {
 	var body strings.Builder
 	y := topHeight
 	for _, w := range r.rows {
+		if len(r.drawn(w)) == 0 {
+			continue
+		}
 		fmt.Fprintf(&body, `<text x="8" y="%d" class="t">%s</text>`+"\n", y+14, html.EscapeString(w.title))
 		y += titleHeight
-		for i, t := range switches {
+		for i, t := range r.drawn(w) {
 			s := r.toBridge(w, t)
 			fmt.Fprintf(&body, `<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n", labelWidth-6, y+10, html.EscapeString(t.name))
 			if s.n == 0 {
@@ -60,6 +62,16 @@ func (r *run) drawing() string {
 `, width, y, width, x(1), topHeight-6, y, x(1), topHeight-10, body.String())
 }
 
+// drawn are the switches that have a bar for the row.
+func (r *run) drawn(w *row) (of []*topology) {
+	for _, t := range r.topologies[1:] {
+		if w.scene == ordinary && w.on(t) {
+			of = append(of, t)
+		}
+	}
+	return of
+}
+
 func (r *run) toBridge(w *row, t *topology) spread {
-	return summarize(ratios(r.series[key{w.name, t.name}], r.series[key{w.name, bridgeName}], rateOf))
+	return summarize(ratios(r.of(w, t), r.of(w, r.base(w)), rateOf))
 }

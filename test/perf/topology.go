@@ -10,15 +10,14 @@ import (
 // topology is one way to connect hosts.
 type topology struct {
 	name  string
+	scene scene
+	links string // that its netdev ports are at; empty if it has none
 	build func(nw *network) error
 }
 
-// bridgeName is the topology that every ratio refers to.
-const bridgeName = "bridge"
-
 // bridgeTopology is the kernel's bridge with a veth pair per host.
 func bridgeTopology() *topology {
-	return &topology{name: bridgeName, build: buildBridge}
+	return &topology{name: "bridge", build: buildBridge}
 }
 
 func buildBridge(nw *network) error {

@@ -73,7 +73,7 @@ func (v *variant) build(nw *network) error {
 
 // netdevTopology has ports of kind netdev at veth pairs as the bridge's.
 func (v *variant) netdevTopology() *topology {
-	return &topology{name: v.name + " netdev", build: v.buildNetdevs}
+	return &topology{name: v.name + " netdev", scene: netdevs, links: "veth pairs", build: v.buildNetdevs}
 }
 
 func (v *variant) buildNetdevs(nw *network) error {
