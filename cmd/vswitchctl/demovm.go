@@ -76,7 +76,7 @@ func boot(image *qemu.Image) (*machine, error) {
 	m := &machine{began: time.Now(), ready: make(chan struct{}), ended: make(chan struct{})}
 	go m.listen(console)
 	var err error
-	if m.Guest, err = qemu.Start(cmd); err != nil {
+	if m.Guest, err = qemu.Start(cmd, nil); err != nil {
 		_ = w.Close() // It never fails.
 		return nil, err
 	}

@@ -14,6 +14,10 @@ import (
 // Image is what guests boot from: a kernel, and an initramfs that is in memory and
 // so ends with this process.
 type Image struct {
+	// Accelerator is QEMU's. By default it is "tcg", translation, which is had
+	// everywhere and boots in 4 s.
+	Accelerator string
+
 	kernel string
 	initrd *os.File
 }

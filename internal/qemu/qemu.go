@@ -3,10 +3,13 @@
 package qemu
 
 import (
+	"cmp"
 	"errors"
 	"os/exec"
 	"runtime"
 	"syscall"
+
+	"github.com/vswitchd/vswitchd/internal/netns"
 )
 
 const program = "qemu-system-x86_64"
@@ -23,10 +26,8 @@ func Find() error {
 // arguments, attaches, a device being the last of them. The caller adds
 // serial ports, of which the first is the guest's console.
 func (i *Image) Command(attach []string, mac string) *exec.Cmd {
-	// Hardware virtualisation is left out: it is not had everywhere, and what
-	// boots in 4 s by translation needs none.
 	all := append([]string{
-		"-machine", "q35,accel=tcg", "-cpu", "max", "-m", "256",
+		"-machine", "q35,accel=" + cmp.Or(i.Accelerator, "tcg"), "-cpu", "max", "-m", "256",
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
 		"-kernel", i.kernel, "-initrd", i.path(), "-append", "console=ttyS0 quiet loglevel=1 " +
 			"reboot=t panic=-1 tsc=reliable mitigations=off nokaslr cryptomgr.notests",
@@ -42,15 +43,19 @@ type Guest struct {
 	ended chan struct{}
 }
 
-// Start starts what Command has returned.
-func Start(qemu *exec.Cmd) (*Guest, error) {
+// Start starts what Command has returned, in a namespace; nil is the caller's own.
+func Start(qemu *exec.Cmd, ns *netns.NS) (*Guest, error) {
 	qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	g := &Guest{qemu: qemu, ended: make(chan struct{})}
+	start := qemu.Start
+	if ns != nil {
+		start = func() error { return ns.Do(qemu.Start) }
+	}
 	started := make(chan error)
 	go func() {
 		defer close(g.ended)
 		runtime.LockOSThread() // Pdeathsig watches the thread that starts the child.
-		err := qemu.Start()
+		err := start()
 		started <- err
 		if err == nil {
 			_ = qemu.Wait() // It does not tell a guest's end from its crash.
@@ -58,6 +63,9 @@ func Start(qemu *exec.Cmd) (*Guest, error) {
 	}()
 	return g, <-started
 }
+
+// PID is QEMU's process.
+func (g *Guest) PID() int { return g.qemu.Process.Pid }
 
 // Ended is closed once QEMU has ended.
 func (g *Guest) Ended() <-chan struct{} { return g.ended }

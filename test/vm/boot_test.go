@@ -1,27 +1,24 @@
 package vm
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
+	"github.com/vswitchd/vswitchd/internal/guest"
 	"github.com/vswitchd/vswitchd/internal/qemu"
 )
 
 // patience is how long anything may take that ought to be done soon.
-const patience = time.Minute
+const patience = guest.Patience
+
+// image is what guests boot from.
+type image struct{ *guest.Image }
 
 // Guest is a virtual machine that runs until End, Kill or the end of the test.
-type Guest struct {
-	*qemu.Guest
-	in  *json.Encoder // commands, to the guest's second serial port
-	out *json.Decoder // replies, from there
-}
+type Guest struct{ *guest.Guest }
 
 // findKernel skips the test where guests cannot be had; with VSWITCH_REQUIRE_VM=1
 // in the environment it fails instead.
@@ -44,9 +41,6 @@ func findKernel(t *testing.T) *qemu.Kernel {
 	return k
 }
 
-// image is what a guest boots from.
-type image struct{ *qemu.Image }
-
 // newImage makes an image whose first program is this test binary.
 func newImage(t *testing.T) *image {
 	t.Helper()
@@ -56,7 +50,7 @@ func newImage(t *testing.T) *image {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	i, err := qemu.NewImage(kernel, init, "virtio_pci", "virtio_net", "8021q")
+	i, err := guest.NewImage(kernel, init)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,72 +63,28 @@ func newImage(t *testing.T) *image {
 // in the test's output. It inherits the files from descriptor 3 on.
 func (i *image) Boot(t *testing.T, attach []string, mac string, inherited ...*os.File) *Guest {
 	t.Helper()
-	cmd := i.Command(attach, mac)
-	cmd.Args = append(cmd.Args, "-serial", "file:/dev/stderr", "-serial", "stdio")
-	cmd.ExtraFiles = inherited
-	cmd.Stderr = t.Output()
-	stdin, inErr := cmd.StdinPipe()
-	stdout, outErr := cmd.StdoutPipe()
-	if err := errors.Join(inErr, outErr); err != nil {
-		t.Fatal(err)
-	}
-	started, err := qemu.Start(cmd)
+	g, err := i.Image.Boot(guest.Machine{Attach: attach, MAC: mac, Inherited: inherited, Console: t.Output()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &Guest{Guest: started, in: json.NewEncoder(stdin), out: json.NewDecoder(stdout)}
 	t.Cleanup(g.Kill)
-	if _, err := g.answer(); err != nil {
-		t.Fatalf("the guest does not boot: %v", err)
-	}
-	return g
+	return &Guest{g}
 }
 
 // Run has the guest obey a command, which must succeed, and returns its output.
 func (g *Guest) Run(t *testing.T, args ...any) string {
 	t.Helper()
-	if err := g.send(args...); err != nil {
+	output, err := g.Guest.Run(args...)
+	if err != nil {
 		t.Fatal(err)
 	}
-	output, err := g.answer()
-	if err != nil {
-		t.Fatalf("guest: %v: %v", args, err)
-	}
 	return output
-}
-
-// send gives the guest a command.
-func (g *Guest) send(args ...any) error {
-	words := make([]string, len(args))
-	for i, a := range args {
-		words[i] = fmt.Sprint(a)
-	}
-	return g.in.Encode(words)
-}
-
-// answer waits for a command's end. A guest that does not answer is killed.
-func (g *Guest) answer() (string, error) {
-	limit := time.AfterFunc(patience, g.Kill)
-	var r reply
-	err := g.out.Decode(&r)
-	if !limit.Stop() {
-		err = fmt.Errorf("no answer in %v", patience)
-	}
-	if r.Error != "" {
-		err = errors.New(r.Error)
-	}
-	return r.Output, err
 }
 
 // End has the guest end itself, and waits for that.
 func (g *Guest) End(t *testing.T) {
 	t.Helper()
-	if err := g.send("end"); err != nil {
+	if err := g.Guest.End(); err != nil {
 		t.Fatal(err)
-	}
-	select {
-	case <-g.Ended():
-	case <-time.After(patience):
-		t.Fatalf("the guest has not ended in %v", patience)
 	}
 }

@@ -1,4 +1,7 @@
-package vm
+// Package guest boots virtual machines for tests and benchmarks: QEMU, a kernel
+// of a distribution that is unpacked somewhere, and one program of ours as all of
+// their user space, which obeys the process that has booted them.
+package guest
 
 import (
 	"encoding/json"
@@ -17,30 +20,37 @@ import (
 // reply answers a command, which is a list of words. Both are JSON.
 type reply struct{ Output, Error string }
 
-// commands are what the guest obeys.
-var commands = map[string]func(args []string) (string, error){
+// Command is obeyed by a guest: it gets the words behind its name.
+type Command func(args []string) (string, error)
+
+// commands are what every guest obeys, beside "end".
+var commands = map[string]Command{
 	"link": link,
 	"vlan": vlan,
 	"ping": ping,
-	"udp":  datagrams,
-	"tcp":  exchange,
 	"read": read,
 }
 
-// guest is the whole user space of a virtual machine: this test binary as the
-// first program that the kernel starts.
-func guest() {
-	fmt.Println("the guest ends:", serve())
+// Inside tells whether this program is a guest's first, and is to call Main.
+func Inside() bool { return os.Args[0] == "/init" }
+
+// Main is the whole user space of a virtual machine. It obeys commands, also the
+// program's own, once start has returned, and does not return itself.
+func Main(start func() error, own map[string]Command) {
+	for name, c := range own {
+		commands[name] = c
+	}
+	fmt.Fprintln(os.Stdout, "the guest ends:", serve(start))
 	qemu.Off()
 }
 
 // serve obeys commands until "end".
-func serve() error {
+func serve(start func() error) error {
 	tty, err := setUp()
 	if err != nil {
 		return err
 	}
-	if _, err := echo(); err != nil {
+	if err := start(); err != nil {
 		return err
 	}
 	in, out := json.NewDecoder(tty), json.NewEncoder(tty)
@@ -56,13 +66,18 @@ func serve() error {
 			return nil
 		}
 		answer = reply{}
-		if answer.Output, err = commands[args[0]](args[1:]); err != nil {
+		obey, ok := commands[args[0]]
+		if !ok {
+			answer.Error = fmt.Sprintf("there is no command %q", args[0])
+			continue
+		}
+		if answer.Output, err = obey(args[1:]); err != nil {
 			answer.Error = err.Error()
 		}
 	}
 }
 
-// setUp makes the guest ready, and returns the line to the test.
+// setUp does what is an init system's, and returns the line to the host.
 func setUp() (*os.File, error) {
 	if err := qemu.SetUp(); err != nil {
 		return nil, err
@@ -125,7 +140,7 @@ func ping(args []string) (string, error) {
 	to := unix.SockaddrInet4{Addr: netip.MustParseAddr(args[0]).As4()}
 	err = errors.Join(
 		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO),
-		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: int64(patience.Seconds()) / 2}),
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: int64(Patience.Seconds()) / 2}),
 		unix.Sendto(fd, request, 0, &to),
 	)
 	if err != nil {
