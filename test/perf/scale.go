@@ -42,9 +42,9 @@ type axis struct {
 }
 
 var axes = []axis{
-	{"ports", []int{10, 100, 1000}, (*scaling).ports},
+	{"ports", []int{10, 100, 1024}, (*scaling).ports},
 	{"VLANs of a trunk", []int{1, 100, 4094}, (*scaling).vlans},
-	{"addresses", []int{1000, 64_000, 1_000_000}, (*scaling).addresses},
+	{"addresses", []int{1024, 65_536, config.MaxCapacity}, (*scaling).addresses},
 }
 
 // scaled is an axis with its figures: those of each size, in the same order.
