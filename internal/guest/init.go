@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"strconv"
@@ -37,9 +38,7 @@ func Inside() bool { return os.Args[0] == "/init" }
 // Main is the whole user space of a virtual machine. It obeys commands, also the
 // program's own, once start has returned, and does not return itself.
 func Main(start func() error, own map[string]Command) {
-	for name, c := range own {
-		commands[name] = c
-	}
+	maps.Copy(commands, own)
 	fmt.Fprintln(os.Stdout, "the guest ends:", serve(start))
 	qemu.Off()
 }

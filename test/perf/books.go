@@ -27,9 +27,6 @@ func (nw *network) read(receiver *host) (b books, err error) {
 			}
 			stats := link.Attrs().Statistics
 			b.dropped += stats.TxDropped + stats.TxErrors
-			if h == receiver {
-				b.arrived = stats.RxPackets
-			}
 			n, err := queueDrops(link)
 			b.dropped += n
 			return err
@@ -37,6 +34,9 @@ func (nw *network) read(receiver *host) (b books, err error) {
 		if err != nil {
 			return b, fmt.Errorf("read the counters of %s: %w", h.addr, err)
 		}
+	}
+	if b.arrived, err = receiver.arrived(); err != nil {
+		return b, fmt.Errorf("read the counters of %s: %w", receiver.addr, err)
 	}
 	if err := nw.core.Do(func() error { return linkDrops(&b.dropped) }); err != nil {
 		return b, fmt.Errorf("read the counters of the switch's links: %w", err)
@@ -54,12 +54,16 @@ func (nw *network) read(receiver *host) (b books, err error) {
 	return b, err
 }
 
-// arrived is the frames that have reached the host's link.
+// arrived is the frames that have reached the host's link, or QEMU from a
+// guest's TAP: it waits until the guest has room for the next.
 func (h *host) arrived() (n uint64, err error) {
 	err = h.ns.Do(func() error {
 		link, err := netlink.LinkByIndex(h.index)
 		if err == nil {
 			n = link.Attrs().Statistics.RxPackets
+			if link.Type() == "tuntap" && link.Attrs().Name == guestTAP {
+				n = link.Attrs().Statistics.TxPackets
+			}
 		}
 		return err
 	})

@@ -29,15 +29,8 @@ func (l *load) streamTo(from, to *host, port int) (client, server int, err error
 		unix.Bind(listener, address(to.addr, port)), unix.Listen(listener, 1)); err != nil {
 		return 0, 0, fmt.Errorf("listen at %s port %d: %w", to.addr, port, err)
 	}
-	client, err = l.socket(from, unix.AF_INET, unix.SOCK_STREAM)
-	if err != nil {
+	if client, err = l.dial(from, to, port); err != nil {
 		return 0, 0, err
-	}
-	if err := unix.SetsockoptString(client, unix.IPPROTO_TCP, unix.TCP_CONGESTION, "cubic"); err != nil {
-		return 0, 0, fmt.Errorf("use cubic: %w", err)
-	}
-	if err := persist(func() error { return unix.Connect(client, address(to.addr, port)) }); err != nil {
-		return 0, 0, fmt.Errorf("connect %s to %s port %d: %w", from.addr, to.addr, port, err)
 	}
 	err = persist(func() error {
 		server, _, err = unix.Accept4(listener, unix.SOCK_CLOEXEC)
@@ -48,6 +41,21 @@ func (l *load) streamTo(from, to *host, port int) (client, server int, err error
 	}
 	l.fds = append(l.fds, server)
 	return client, server, bound(server)
+}
+
+// dial connects a host to a port that another one listens at.
+func (l *load) dial(from, to *host, port int) (int, error) {
+	fd, err := l.socket(from, unix.AF_INET, unix.SOCK_STREAM)
+	if err != nil {
+		return -1, err
+	}
+	if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, "cubic"); err != nil {
+		return -1, fmt.Errorf("use cubic: %w", err)
+	}
+	if err := persist(func() error { return unix.Connect(fd, address(to.addr, port)) }); err != nil {
+		return -1, fmt.Errorf("connect %s to %s port %d: %w", from.addr, to.addr, port, err)
+	}
+	return fd, nil
 }
 
 // persist repeats a call that has patience only, for as long as a segment may

@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -23,6 +24,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/vswitchd/vswitchd/internal/guest"
 	"github.com/vswitchd/vswitchd/internal/netns"
 )
 
@@ -35,6 +37,9 @@ const threads = 160
 const undisturbed = "asyncpreemptoff=1"
 
 func main() {
+	if guest.Inside() {
+		guestMain()
+	}
 	// Switches are started by this goroutine and must not outlive its thread.
 	runtime.LockOSThread()
 	os.Exit(start())
@@ -92,6 +97,7 @@ type options struct {
 	repeat   int
 	idle     bool
 	scale    bool
+	kernel   string
 	docs     string
 	lock     string
 	progress io.Writer
@@ -110,10 +116,11 @@ func parseOptions(args []string, errOut io.Writer) (*options, error) {
 		func(s string) error { variants = append(variants, s); return nil })
 	peers := f.String("peers", "all", "measure these peers, where they are found: `NAMES` of "+peerNames()+", separated by commas")
 	peersDir := f.String("peers-dir", "", "`DIR` with programs fetched by test/perf/peers.sh (default: where that puts them)")
+	f.StringVar(&o.kernel, "vm-kernel", "", "`DIR` with the kernel of virtual machines, unpacked by test/vm/kernel.sh (default: where make vm puts it)")
 	f.IntVar(&o.repeat, "n", 0, "`REPETITIONS` (default 7; quick: 1)")
 	f.DurationVar(&o.method.window, "window", 0, "`TIME` that each is measured (default 2s; quick: 0.5s)")
 	f.BoolVar(&o.idle, "idle", false, "measure memory and CPU of vswitchd without traffic too, with up to 1,000 ports")
-	f.BoolVar(&o.scale, "scale", false, "measure vswitchd with up to 1,000 ports, 4,094 VLANs and 1,000,000 addresses too")
+	f.BoolVar(&o.scale, "scale", false, "measure vswitchd with up to 1,024 ports, 4,094 VLANs and 1,048,576 addresses too")
 	f.StringVar(&o.docs, "docs", "", "write the page and its drawings to this `DIR`, and the figures into the README.md beside it")
 	f.StringVar(&o.lock, "lock", "", "hold a flock on this `FILE` during each measurement, where others measure too")
 	f.Float64Var(&o.method.steal, "steal", 0, "`SHARE` of the machine that the hypervisor may steal before a measurement counts as disturbed, such as 0.01")
@@ -147,6 +154,13 @@ func parseOptions(args []string, errOut io.Writer) (*options, error) {
 	}
 	if o.rows, err = pickRows(*rows); err != nil {
 		return nil, err
+	}
+	if o.kernel == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return nil, fmt.Errorf("%w: name the directory by -vm-kernel", err)
+		}
+		o.kernel = filepath.Join(cache, "vswitchd", "linux")
 	}
 	o.peers, err = findPeers(*peers, *peersDir, errOut)
 	return o, err

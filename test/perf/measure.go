@@ -64,7 +64,7 @@ func (m *method) measure(ctx context.Context, r *row, nw *network, ours []int) (
 }
 
 func (m *method) once(r *row, nw *network, ours []int) (res result, err error) {
-	receiver := nw.hosts[1]
+	receiver := nw.receiver()
 	opening, err := nw.read(receiver)
 	if err != nil {
 		return res, err
@@ -121,7 +121,7 @@ func (r *row) units(nw *network, l *load, opening books) (uint64, error) {
 	case streams:
 		return total(l.octets), nil
 	case frames:
-		n, err := nw.hosts[1].arrived()
+		n, err := nw.receiver().arrived()
 		return n - opening.arrived, err
 	}
 	return total(l.delivered), nil
@@ -155,7 +155,7 @@ func (res *result) fill(r *row, l *load, first, last state, steal float64) {
 
 // account closes the books of a load that has ended.
 func (res *result) account(r *row, nw *network, l *load, opening books) error {
-	closing, err := nw.read(nw.hosts[1])
+	closing, err := nw.read(nw.receiver())
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/vswitchd/vswitchd/internal/guest"
 	"github.com/vswitchd/vswitchd/internal/lab"
 	"github.com/vswitchd/vswitchd/internal/netns"
 )
@@ -39,9 +41,12 @@ type network struct {
 	topology string
 	hosts    []*host
 	core     *netns.NS
-	dir      string // for the switch's files
-	procs    []*exec.Cmd
-	switches []int // those of procs whose CPU time is the switch's
+	guest    *guest.Guest
+	// guestStation is the guest as others see it; its link is the TAP.
+	guestStation *host
+	dir          string // for the switch's files
+	procs        []*exec.Cmd
+	switches     []int // those of procs whose CPU time is the switch's
 	// dropped is what the switch itself has counted as dropped and no link
 	// shows; nil if it has no such counter.
 	dropped func() (uint64, error)
@@ -107,6 +112,9 @@ func (nw *network) close() {
 		kill := time.AfterFunc(5*time.Second, func() { _ = p.Process.Kill() })
 		_ = p.Wait() // However it ended.
 		kill.Stop()
+	}
+	if nw.guest != nil {
+		nw.guest.Kill()
 	}
 	for _, h := range nw.hosts {
 		h.ns.Close()
@@ -214,6 +222,14 @@ func awaitLink(name string) (netlink.Link, error) {
 	}
 }
 
+// receiver is the station that the figures of most rows are of.
+func (nw *network) receiver() *host {
+	if nw.guest != nil {
+		return nw.guestStation
+	}
+	return nw.hosts[1]
+}
+
 // settle gives every host a permanent neighbour for every other, and returns
 // once each has reached the next.
 func (nw *network) settle() error {
@@ -236,9 +252,13 @@ func (nw *network) settle() error {
 // ping has every host ping the next one. All try even if one fails: a switch
 // that does not flood has to hear from a host first.
 func (nw *network) ping() (failed error) {
+	stations := nw.hosts
+	if nw.guest != nil {
+		stations = append(slices.Clip(stations), nw.guestStation)
+	}
 	for i, h := range nw.hosts {
 		from := lab.Host{Name: h.addr.String(), NS: h.ns, Interface: eth0, Addr: h.prefix()}
-		if _, err := from.Ping(nw.hosts[(i+1)%len(nw.hosts)].addr, 200*time.Millisecond); err != nil {
+		if _, err := from.Ping(stations[(i+1)%len(stations)].addr, 200*time.Millisecond); err != nil {
 			failed = err
 		}
 	}

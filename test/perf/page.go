@@ -40,7 +40,8 @@ included. CPU is of all CPUs for each delivered unit, and the switch's processes
 part of it; for a TAP that includes the receiver's network stack, which runs
 inside the write, for the bridge the sender pays. "CPUs awake" keeps the CPUs from
 halting by idle-priority threads, as waking a virtual CPU up takes longer than any
-switch does.
+switch does. A virtual machine has one CPU and a program of Go's; what it receives by TCP is
+what the sender's socket has taken, frames count once QEMU has read them from the TAP.
 `
 
 const howItScales = `What vswitchd takes when there is more of one thing: its ports are TAPs in its own
@@ -61,6 +62,12 @@ func (r *run) write(dir string) error {
 	page += r.summary() + "\n![throughput against the kernel bridge](" + drawingName + ")\n"
 	if of := r.netdevTable(); of != "" {
 		page += "\n## Ports of kind netdev, against the kernel bridge with the same links\n\n" + of
+		if r.hypervisor != nil {
+			page += "\nThe virtual machine runs " + r.hypervisor.describe() + ".\n"
+		}
+	}
+	if of := r.besideTable(); of != "" {
+		page += "\n## Beside a station whose TAP makes writes dear\n\n" + fmt.Sprintf(howItIsBeset, pacedRate, dearFilters) + of
 	}
 	page += "\n## How it was measured\n\n" + fmt.Sprintf(howItWasMeasured, maxOutside*100, r.method.steal*100)
 	page += "\n## All figures\n\n" + r.details()
@@ -88,7 +95,7 @@ func publish(path, text string) error {
 }
 
 func (r *run) writeREADME(path string) error {
-	text, err := os.ReadFile(path) //nolint:gosec // the caller's own README
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
@@ -138,24 +145,6 @@ func (r *run) summary() string {
 		if w.meter == trips {
 			add(w, w.title+", p50", "µs", medianTrip, nil)
 		}
-	}
-	return table(lines)
-}
-
-// netdevTable has a line per figure of ports of kind netdev.
-func (r *run) netdevTable() string {
-	lines := [][]string{{"workload", "links", "vswitchd", "to the kernel bridge", "machine CPU, to the bridge's"}}
-	for _, t := range r.topologies {
-		for _, w := range r.rows {
-			if t.links == "" || !w.on(t) || t == r.base(w) {
-				continue
-			}
-			unit, _ := w.rate()
-			lines = append(lines, append([]string{w.title, t.links}, compared(r.of(w, t), r.of(w, r.base(w)), unit, rateOf, machineCPU)...))
-		}
-	}
-	if len(lines) == 1 {
-		return ""
 	}
 	return table(lines)
 }

@@ -137,7 +137,7 @@ func TestDrawingIsXMLAndHasEveryRow(t *testing.T) {
 		}
 	}
 	for _, w := range allRows {
-		if !strings.Contains(text, w.title) {
+		if w.scene == ordinary && !strings.Contains(text, w.title) {
 			t.Errorf("no %q", w.title)
 		}
 	}
@@ -158,5 +158,41 @@ func TestTableHasEvenColumns(t *testing.T) {
 	got := table([][]string{{"a", "µs"}, {"bcd", ""}})
 	if want := "| a   | µs |\n| --- | -- |\n| bcd |    |\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestScenesHaveTablesOfTheirOwn(t *testing.T) {
+	v := &variant{name: "vswitchd"}
+	r := &run{
+		options: &options{rows: allRows, variants: []*variant{v}}, series: map[key][]sample{},
+		topologies: append([]*topology{bridgeTopology(), v.topology(), v.netdevTopology(), (*hypervisor)(nil).bridgeTopology(), v.guestTopology(nil)}, v.besideTopologies()...),
+	}
+	for _, w := range r.rows {
+		for i, t := range r.topologies {
+			if w.on(t) {
+				r.series[key{w.name, t.name}] = []sample{{0, result{rate: float64(4 + i)}}}
+			}
+		}
+	}
+	for text, lines := range map[string][]string{
+		r.netdevTable(): {
+			"| TCP, 1 stream | veth pairs | 6.00 Gbit/s | 1.50 | |",
+			"| 60-byte opaque frames to a virtual machine | veth pair, TAP of QEMU | 8.00 k/s | 1.14 | |",
+		},
+		r.besideTable(): {"| TCP, 1 stream | 9.00 Gbit/s | 10.0 Gbit/s | 1.11 |"},
+		r.summary():     {"| TCP, 1 stream | 5.00 Gbit/s | 1.25 | |"},
+	} {
+		text = strings.Join(strings.FieldsFunc(text, func(c rune) bool { return c == ' ' }), " ")
+		for _, line := range lines {
+			if !strings.Contains(text, line+"\n") {
+				t.Errorf("no line %q in\n%s", line, text)
+			}
+		}
+	}
+	if text := r.summary(); strings.Contains(text, "virtual machine") {
+		t.Errorf("not of ordinary hosts:\n%s", text)
+	}
+	if err := r.missing(); err != nil {
+		t.Error(err)
 	}
 }

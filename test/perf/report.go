@@ -51,6 +51,7 @@ func rateOf(s *sample) float64     { return s.rate }
 func machineCPU(s *sample) float64 { return s.machine }
 func switchCPU(s *sample) float64  { return s.process }
 func medianTrip(s *sample) float64 { return s.latency[0] }
+func lateTrip(s *sample) float64   { return s.latency[1] }
 
 // ratios divide each sample by the base's of the same repetition.
 func ratios(of, base []sample, f func(s *sample) float64) (v []float64) {

@@ -23,6 +23,8 @@ type scene int
 
 const (
 	ordinary scene = iota
+	guests         // a host at a veth pair and a virtual machine at its TAP
+	beside         // a pair of hosts beside another to which frames are sent
 	netdevs        // some of the ordinary rows, with ports at links that others have made
 )
 
@@ -53,6 +55,17 @@ var allRows = []*row{
 	{name: "rrhot", title: "TCP request/response, CPUs awake", hosts: 2, meter: trips, awake: true, start: requestResponse},
 	{name: "rrload", title: "TCP request/response beside bulk TCP", hosts: 2, meter: trips, start: func(nw *network, l *load) error {
 		return errors.Join(l.bulk(nw.hosts[0], nw.hosts[1], 5001, 1), requestResponse(nw, l))
+	}},
+	{name: "neartcp", title: "TCP, 1 stream", hosts: 4, scene: beside, meter: streams, start: beset(tcp(1))},
+	{name: "nearrr", title: "TCP request/response", hosts: 4, scene: beside, meter: trips, start: beset(requestResponse)},
+	{name: "vmtx", title: "TCP, 1 stream, to a virtual machine", hosts: 1, scene: guests, meter: streams, start: func(nw *network, l *load) error {
+		return l.discarded(nw.hosts[0], nw.receiver())
+	}},
+	{name: "vmrx", title: "TCP, 1 stream, from a virtual machine", hosts: 1, scene: guests, meter: streams, start: func(nw *network, l *load) error {
+		return l.generated(nw.hosts[0], nw.receiver())
+	}},
+	{name: "vmpps", title: "60-byte opaque frames to a virtual machine", hosts: 1, scene: guests, meter: frames, start: func(nw *network, l *load) error {
+		return l.opaque(nw.hosts[0], nw.receiver())
 	}},
 }
 
@@ -92,6 +105,14 @@ func imix() (sizes []int) {
 
 func requestResponse(nw *network, l *load) error {
 	return l.roundTrips(nw.hosts[0], nw.hosts[1], 5400)
+}
+
+// beset has frames sent to the last host at a rate that overruns it if it is dear
+// to send to, and the load between two others.
+func beset(start func(nw *network, l *load) error) func(nw *network, l *load) error {
+	return func(nw *network, l *load) error {
+		return errors.Join(l.paced(nw.hosts[2], nw.hosts[3]), start(nw, l))
+	}
 }
 
 // netdevRows are where the way of a netdev port into the kernel shows.

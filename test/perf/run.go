@@ -17,6 +17,7 @@ import (
 type run struct {
 	*options
 	topologies []*topology
+	hypervisor *hypervisor // nil if no virtual machine runs
 	series     map[key][]sample
 	idles      []idleness
 	scales     []scaled
@@ -42,9 +43,16 @@ func (o *options) perform(ctx context.Context, out io.Writer) error {
 		r.topologies = append(r.topologies, v.topology())
 	}
 	r.topologies = append(r.topologies, o.variants[0].netdevTopology())
+	r.topologies = append(r.topologies, o.variants[0].besideTopologies()...)
+	dir, err := os.MkdirTemp("", "perf")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	r.probeGuests(dir)
 	r.probe()
 	r.topologies = append(r.topologies, r.peers...)
-	rows := o.rows
+	rows := r.rows
 	for i := 0; i < o.repeat*2 && len(rows) > 0 && ctx.Err() == nil; i++ {
 		if i >= o.repeat {
 			if rows = r.unsteady(); len(rows) == 0 {
@@ -90,6 +98,29 @@ func (r *run) probe() {
 		nw.close()
 		return false
 	})
+}
+
+// probeGuests leaves the rows with virtual machines out if none boots here. dir is
+// for its image.
+func (r *run) probeGuests(dir string) {
+	with := func(w *row) bool { return w.scene == guests }
+	if !slices.ContainsFunc(r.rows, with) {
+		return
+	}
+	h, err := newHypervisor(dir, r.kernel)
+	if err == nil {
+		var nw *network
+		if nw, err = newNetwork(h.bridgeTopology(), 1); err == nil {
+			nw.close()
+		}
+	}
+	if err != nil {
+		r.note("without virtual machines: %v", err)
+		r.rows = slices.DeleteFunc(slices.Clone(r.rows), with)
+		return
+	}
+	r.topologies = append(r.topologies, h.bridgeTopology(), r.variants[0].guestTopology(h))
+	r.hypervisor = h
 }
 
 // missing is an error that names the cells of the table that have no figure.
@@ -171,6 +202,9 @@ func started(up map[string]*network) (pids []int) {
 	for _, nw := range up {
 		for _, p := range nw.procs {
 			pids = append(pids, p.Process.Pid)
+		}
+		if nw.guest != nil {
+			pids = append(pids, nw.guest.PID())
 		}
 	}
 	return pids

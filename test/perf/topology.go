@@ -17,21 +17,33 @@ type topology struct {
 
 // bridgeTopology is the kernel's bridge with a veth pair per host.
 func bridgeTopology() *topology {
-	return &topology{name: "bridge", build: buildBridge}
+	return &topology{name: "bridge", build: func(nw *network) error { return buildBridge(nw) }}
 }
 
-func buildBridge(nw *network) error {
+// buildBridge has a veth pair per host as members, and other links that are there.
+func buildBridge(nw *network, others ...string) error {
 	err := nw.core.Do(func() error {
 		snooping := false
 		br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}, MulticastSnooping: &snooping}
 		if err := netlink.LinkAdd(br); err != nil {
 			return fmt.Errorf("make a bridge: %w", err)
 		}
+		var ports []netlink.Link
 		for i := range nw.hosts {
 			port, err := vethPair(i)
 			if err != nil {
 				return err
 			}
+			ports = append(ports, port)
+		}
+		for _, name := range others {
+			port, err := netlink.LinkByName(name)
+			if err != nil {
+				return err
+			}
+			ports = append(ports, port)
+		}
+		for _, port := range ports {
 			if err := errors.Join(netlink.LinkSetMaster(port, br), netlink.LinkSetUp(port)); err != nil {
 				return err
 			}

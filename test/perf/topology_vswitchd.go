@@ -73,22 +73,27 @@ func (v *variant) build(nw *network) error {
 
 // netdevTopology has ports of kind netdev at veth pairs as the bridge's.
 func (v *variant) netdevTopology() *topology {
-	return &topology{name: v.name + " netdev", scene: netdevs, links: "veth pairs", build: v.buildNetdevs}
+	return &topology{name: v.name + " netdev", scene: netdevs, links: "veth pairs", build: func(nw *network) error { return v.buildNetdevs(nw) }}
 }
 
-func (v *variant) buildNetdevs(nw *network) error {
-	ports := make([]string, len(nw.hosts))
+// buildNetdevs has a veth pair per host as ports, and other links that are there.
+func (v *variant) buildNetdevs(nw *network, others ...string) error {
+	var links []string
 	err := nw.core.Do(func() error {
 		for i := range nw.hosts {
 			if _, err := vethPair(i); err != nil {
 				return err
 			}
-			ports[i] = strings.Join(append([]string{fmt.Sprintf("name: p%d, kind: netdev, access: 1", i)}, v.port...), ", ")
+			links = append(links, fmt.Sprintf("p%d", i))
 		}
 		return nil
 	})
 	if err != nil {
 		return err
+	}
+	var ports []string
+	for _, name := range append(links, others...) {
+		ports = append(ports, strings.Join(append([]string{"name: " + name + ", kind: netdev, access: 1"}, v.port...), ", "))
 	}
 	socket, err := v.start(nw, ports)
 	if err != nil {
