@@ -88,6 +88,25 @@ func BenchmarkRelay(b *testing.B) {
 	}
 }
 
+// BenchmarkPublish is what a change of one port costs the rest: a snapshot.
+func BenchmarkPublish(b *testing.B) {
+	for _, n := range []int{10, 100, frame.MaxPorts} {
+		b.Run(fmt.Sprintf("ports=%d", n), func(b *testing.B) {
+			s := &Switch{}
+			s.live.Store(&snapshot{})
+			var last *attached
+			for id := range frame.PortID(n) {
+				last = &attached{id: id, cfg: config.Port{Name: fmt.Sprint("p", id)}.Resolved(), link: upLink, counters: &counters{}, port: null{}}
+				s.publish(id, s.compile(last))
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				s.publish(last.id, s.compile(last))
+			}
+		})
+	}
+}
+
 // BenchmarkDecide takes frames between stations spread over the whole table
 // through everything but the delivery: parse, decide, tables and learning. The
 // batches lie in one piece, as what a worker has just read does.

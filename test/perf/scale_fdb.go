@@ -23,9 +23,10 @@ const (
 	macOffset, dataOffset = 6, 14
 )
 
-// addresses has n stations behind p0, and a pair of others talk from p1 to p2
-// while those are forgotten.
+// addresses has n stations, all of them behind p0 but a pair that talks from p1 to
+// p2 while the others are forgotten.
 func (s *scaling) addresses(n int) ([]quantity, error) {
+	n -= 2
 	v := *s.v
 	v.config = append([]string{"fdb: {capacity: " + strconv.Itoa(config.MaxCapacity) + "}"}, v.config...)
 	s.v = &v
