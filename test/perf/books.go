@@ -140,10 +140,11 @@ func balance(sent, delivered, dropped uint64) string {
 	return ""
 }
 
-// drained returns once nothing more arrives. units is what has arrived so far.
-func drained(units func() (uint64, error)) error {
+// drained returns once nothing more arrives for the pause. units is what has arrived
+// so far.
+func drained(pause time.Duration, units func() (uint64, error)) error {
 	last := ^uint64(0)
-	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(pause) {
 		n, err := units()
 		if err != nil || n == last {
 			return err

@@ -102,7 +102,11 @@ func (m *method) once(r *row, nw *network, ours []int) (res result, err error) {
 		return res, err
 	}
 	l.stopSending()
-	if err := drained(units); err != nil {
+	pause := 30 * time.Millisecond
+	if nw.guest != nil { // It may be long about what waits in its TAP.
+		pause *= 10
+	}
+	if err := drained(pause, units); err != nil {
 		return res, err
 	}
 	if err := l.end(); err != nil {

@@ -163,6 +163,16 @@ func (r *run) repetition(ctx context.Context, i int, rows []*row) error {
 			if err == errInterrupted {
 				return nil
 			}
+			if err != nil && w.scene == guests { // On a busy machine some do not boot in time.
+				fmt.Fprintln(r.progress, err)
+				k := key{w.name, t.name}
+				r.series[k] = append(r.series[k], sample{i, result{refused: err.Error()}})
+				err = nil
+				if nw := up[at(w, t)]; nw != nil {
+					nw.close()
+					delete(up, at(w, t))
+				}
+			}
 			if err != nil {
 				return err
 			}
@@ -171,15 +181,17 @@ func (r *run) repetition(ctx context.Context, i int, rows []*row) error {
 	return nil
 }
 
+// at names the network that the row is measured on.
+func at(w *row, t *topology) string { return fmt.Sprintf("%s/%d", t.name, w.hosts) }
+
 func (r *run) sample(ctx context.Context, i int, w *row, t *topology, up map[string]*network) error {
-	at := fmt.Sprintf("%s/%d", t.name, w.hosts)
-	nw, ok := up[at]
+	nw, ok := up[at(w, t)]
 	if !ok {
 		var err error
 		if nw, err = newNetwork(t, w.hosts); err != nil {
 			return err
 		}
-		up[at] = nw
+		up[at(w, t)] = nw
 	}
 	unlock, err := takeTurn(ctx, r.lock)
 	if err != nil {
