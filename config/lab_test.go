@@ -2,33 +2,13 @@ package config
 
 import (
 	"net/netip"
-	"os"
-	"path/filepath"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 )
 
 func TestBadLabsAreRefusedWithPlaceAndFix(t *testing.T) {
-	for _, name := range files(t, "testdata/badlab/*.yaml") {
-		t.Run(filepath.Base(name), func(t *testing.T) {
-			_, err := ParseLab(name, read(t, name))
-			if err == nil {
-				t.Fatal("the file was accepted")
-			}
-			golden := strings.TrimSuffix(name, ".yaml") + ".txt"
-			got := err.Error() + "\n"
-			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if want := string(read(t, golden)); got != want {
-				t.Errorf("got:\n%s\nwant:\n%s", got, want)
-			}
-		})
-	}
+	refused(t, "testdata/badlab/*.yaml", func(name string) error { _, err := ParseLab(name, read(t, name)); return err })
 }
 
 func TestLabIsReadWhole(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	"github.com/vswitchd/vswitchd/frame"
 )
 
-var update = flag.Bool("update", false, "write the golden files under testdata/bad")
+var update = flag.Bool("update", false, "write the golden files under testdata/bad and badlab")
 
 func files(t testing.TB, pattern string) []string {
 	t.Helper()
@@ -35,9 +35,15 @@ func read(t testing.TB, name string) []byte {
 }
 
 func TestBadFilesAreRefusedWithPlaceAndFix(t *testing.T) {
-	for _, name := range files(t, "testdata/bad/*.yaml") {
+	refused(t, "testdata/bad/*.yaml", func(name string) error { _, err := Load(name); return err })
+}
+
+// refused has each of the files refused with what its golden file says.
+func refused(t *testing.T, pattern string, load func(name string) error) {
+	t.Helper()
+	for _, name := range files(t, pattern) {
 		t.Run(filepath.Base(name), func(t *testing.T) {
-			_, err := Load(name)
+			err := load(name)
 			if err == nil {
 				t.Fatal("the file was accepted")
 			}
