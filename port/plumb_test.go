@@ -21,33 +21,6 @@ import (
 	"github.com/vswitchd/vswitchd/internal/nettest"
 )
 
-// wire makes a veth pair: ifname in the calling thread's namespace, and eth0 in
-// one of its own. Both go with the test.
-func wire(t testing.TB, ifname string) *netns.NS {
-	t.Helper()
-	far := nettest.New(t)
-	fd, err := unix.Open(far.Path(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: ifname}, PeerName: "eth0", PeerNamespace: netlink.NsFd(fd)}
-	if err := netlink.LinkAdd(veth); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = netlink.LinkDel(veth) })
-	if err := far.Do(func() error {
-		eth0, err := netlink.LinkByName("eth0")
-		if err != nil {
-			return err
-		}
-		return netlink.LinkSetUp(eth0)
-	}); err != nil {
-		t.Fatal(err)
-	}
-	return far
-}
-
 // stationOn opens a station on eth0 of far, once the kernel sends frames there: the
 // carrier that the other end has brought is dealt with later (link_watch.c).
 func stationOn(t *testing.T, far *netns.NS) *nettest.Station {
@@ -139,7 +112,7 @@ func sysctl(t *testing.T, name, value string) {
 
 func TestNetdevPassesEveryFrameBothWays(t *testing.T) {
 	nettest.Need(t)
-	far := wire(t, "nd0")
+	far := nettest.Wire(t, "nd0")
 	tap := plumbed(t, attaching(t, "nd0"))
 	st := stationOn(t, far)
 	works(t, tap, st)
@@ -166,7 +139,7 @@ func TestNetdevPassesEveryFrameBothWays(t *testing.T) {
 
 func TestNetdevLinkIsTheForeignOne(t *testing.T) {
 	nettest.Need(t)
-	far := wire(t, "nd0")
+	far := nettest.Wire(t, "nd0")
 	tap := plumbed(t, attaching(t, "nd0"))
 	_, seen := watching(t, tap)
 	if l, want := linkOf(t, tap), linkNamed(t, "nd0"); l.Index != want.Index || l.Ifname != "nd0" || l.MTU != 1500 || !l.Up {
@@ -201,7 +174,7 @@ func TestNetdevLinkIsLeftAsItWasFound(t *testing.T) {
 	for _, given := range []string{"down", "up", "up, promiscuous and addressed"} {
 		for _, end := range []string{"closed", "killed", "TAP deleted"} {
 			t.Run(given+", "+end, func(t *testing.T) {
-				wire(t, "nd0")
+				nettest.Wire(t, "nd0")
 				if given != "down" {
 					speakIPv6(t, "nd0")
 					ipLink(t, "nd0", netlink.LinkSetUp)
@@ -255,7 +228,7 @@ func TestNetdevLinkIsLeftAsItWasFound(t *testing.T) {
 func TestNetdevInAnotherNamespace(t *testing.T) {
 	box := nettest.New(t)
 	var far *netns.NS
-	if err := box.Do(func() error { far = wire(t, "nd0"); return nil }); err != nil {
+	if err := box.Do(func() error { far = nettest.Wire(t, "nd0"); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	cfg := attaching(t, "nd0")
@@ -306,7 +279,7 @@ func TestNetdevInAnotherNamespace(t *testing.T) {
 
 func TestNetdevGoesWithItsLink(t *testing.T) {
 	nettest.Need(t)
-	wire(t, "nd0")
+	nettest.Wire(t, "nd0")
 	cfg := attaching(t, "nd0")
 	tap := plumbed(t, cfg)
 	_, _ = watching(t, tap)
@@ -329,7 +302,7 @@ func TestHostIsSilentOnANetdev(t *testing.T) {
 	// The links of a router, which have IPv6.
 	speakIPv6(t, "default")
 	sysctl(t, "net/ipv6/conf/all/forwarding", "1")
-	far := wire(t, "nd0")
+	far := nettest.Wire(t, "nd0")
 	ipLink(t, "nd0", func(l netlink.Link) error {
 		return errors.Join(netlink.LinkSetUp(l), netlink.AddrAdd(l, address(netip.MustParsePrefix("192.0.2.7/24"))))
 	})
@@ -381,7 +354,7 @@ func TestLinksThatCannotBeNetdevsAreRefused(t *testing.T) {
 	_, err = OpenNetdev(attaching(t, "own0"))
 	refused(t, err, ErrBusy, "the TAP of a port of this switch")
 
-	wire(t, "nd0")
+	nettest.Wire(t, "nd0")
 	before := sceneOf(t, "nd0")
 	tap := plumbed(t, attaching(t, "nd0"))
 	_, err = OpenNetdev(attaching(t, "nd0"))

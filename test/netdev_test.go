@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/vswitchd/vswitchd/config"
 	"github.com/vswitchd/vswitchd/internal/netns"
@@ -16,23 +15,11 @@ import (
 	vswitch "github.com/vswitchd/vswitchd/switch"
 )
 
-// wire makes a veth pair: name in the tests' namespace, and eth0 with the addresses
-// in one of its own.
+// wire is nettest.Wire with addresses for eth0.
 func wire(t *testing.T, name string, addresses ...string) *netns.NS {
 	t.Helper()
-	far := nettest.New(t)
-	fd, err := unix.Open(far.Path(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: "eth0", PeerNamespace: netlink.NsFd(fd)}
-	if err := netlink.LinkAdd(veth); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = netlink.LinkDel(veth) })
-	err = far.Do(func() error { return setUp("eth0", addresses...) })
-	if err != nil {
+	far := nettest.Wire(t, name)
+	if err := far.Do(func() error { return setUp("eth0", addresses...) }); err != nil {
 		t.Fatal(err)
 	}
 	return far
@@ -160,7 +147,7 @@ func testDeletedNetdevCostsItsOwnPort(t *testing.T) {
 	}
 	r.undisturbed(func() {
 		for range 3 {
-			far := wire(t, "nd0")
+			far := nettest.Wire(t, "nd0")
 			attached()
 			st := nettest.NewStation(t, far, "eth0")
 			c := newCrew(t)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/vswitchd/vswitchd/internal/nettest"
 )
@@ -21,22 +20,8 @@ func TestMain(m *testing.M) { nettest.Main(m) }
 func newPair(t *testing.T) (a, b *Host) {
 	t.Helper()
 	a = &Host{Name: "a", NS: nettest.New(t), Interface: "eth0", Addr: netip.MustParsePrefix("10.0.0.1/24")}
-	b = &Host{Name: "b", NS: nettest.New(t), Interface: "eth0", Addr: netip.MustParsePrefix("10.0.0.2/24")}
-	far, err := unix.Open(b.NS.Path(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(far)
-	err = a.NS.Do(func() error {
-		return netlink.LinkAdd(&netlink.Veth{
-			LinkAttrs: netlink.LinkAttrs{Name: a.Interface},
-			PeerName:  b.Interface, PeerNamespace: netlink.NsFd(far),
-		})
-	})
-	if errors.Is(err, unix.EOPNOTSUPP) {
-		nettest.Lack(t, "the kernel has no veth")
-	}
-	if err != nil {
+	b = &Host{Name: "b", Interface: "eth0", Addr: netip.MustParsePrefix("10.0.0.2/24")}
+	if err := a.NS.Do(func() error { b.NS = nettest.Wire(t, a.Interface); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	configure(t, a)
