@@ -127,7 +127,7 @@ func TestRuleAttachesTheTAPThatQEMUMakes(t *testing.T) {
 			return errors.New("the port outlives QEMU")
 		}
 		if left, err := filepath.Glob("/sys/class/net/vsw-*"); err != nil || len(left) > 0 {
-			return fmt.Errorf("%q outlive QEMU; error %v", left, err)
+			return fmt.Errorf("%q outlive QEMU: %w", left, err)
 		}
 		return d.unbalanced()
 	})
