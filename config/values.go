@@ -164,16 +164,23 @@ func indexOf(t reflect.Type, key string) int { return slices.Index(keysOf[t], ke
 // unknownKey names a key that the type does not have.
 func unknownKey(t reflect.Type, path, key string) Problem {
 	p := Problem{Path: path, Msg: quote(key) + " is not a key that exists here"}
-	best := max(1, len(key)/3)
-	for _, k := range keysOf[t] {
-		if d := distance(key, k); len(key) < 40 && d <= best {
-			best, p.Fix = d-1, "did you mean "+k+"?"
-		}
-	}
-	if p.Fix == "" {
-		p.Fix = "write one of " + strings.Join(keysOf[t], ", ")
+	p.Fix = "write one of " + strings.Join(keysOf[t], ", ")
+	if near := Nearest(key, keysOf[t]); near != "" {
+		p.Fix = "did you mean " + near + "?"
 	}
 	return p
+}
+
+// Nearest returns the first of the words that is most like word, or nothing if
+// none is much like it.
+func Nearest(word string, words []string) (nearest string) {
+	best := max(1, len(word)/3)
+	for _, w := range words {
+		if d := distance(word, w); len(word) < 40 && d <= best {
+			best, nearest = d-1, w
+		}
+	}
+	return nearest
 }
 
 // distance is how many letters must be changed to make a into b (Levenshtein).

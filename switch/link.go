@@ -188,16 +188,23 @@ func (s *Switch) update(a *attached, link port.Link) {
 // flushLeft forgets a's stations in VLANs that it is not a member of, if it was
 // until now, or could at least receive from them.
 func (s *Switch) flushLeft(a *attached, old config.Port) {
-	is, was := a.cfg.VLANs(), old.VLANs()
+	if !leaves(old, a.cfg) {
+		return
+	}
+	is := a.cfg.VLANs()
+	s.quiesce()
+	s.table.Flush(func(r fdb.Record) bool { return r.Port == a.id && !is.Member.Contains(r.Key.VID()) })
+}
+
+// leaves reports whether a port is to receive no more from a VLAN that it has
+// received from.
+func leaves(old, next config.Port) bool {
+	is, was := next.VLANs(), old.VLANs()
 	left := is.IngressFiltering && !was.IngressFiltering
 	for v := range was.Member.All() {
 		left = left || !is.Member.Contains(v)
 	}
-	if !left {
-		return
-	}
-	s.quiesce()
-	s.table.Flush(func(r fdb.Record) bool { return r.Port == a.id && !is.Member.Contains(r.Key.VID()) })
+	return left
 }
 
 // unchangeable refuses what a port cannot change while it exists.

@@ -97,6 +97,18 @@ func (s *snapshot) with(id frame.PortID, p *portConfig) *snapshot {
 	return &next
 }
 
+// enter adds a port to a snapshot that nobody reads yet. The caller calls index
+// once all are in.
+func (s *snapshot) enter(p *portConfig) {
+	s.ports[p.id] = p
+	for v := range s.memberOf(p) {
+		if s.vlans[v] == nil {
+			s.vlans[v] = &vlan{}
+		}
+		s.vlans[v].join(p.id, p.vlans.Untagged.Contains(v))
+	}
+}
+
 // memberOf yields the VIDs of which p is a member.
 func (s *snapshot) memberOf(p *portConfig) func(yield func(frame.VID) bool) {
 	if !s.vlanAware {
