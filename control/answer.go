@@ -48,7 +48,7 @@ func unknown(w http.ResponseWriter, r *http.Request, h http.Handler) {
 	what := r.Method + " " + r.URL.Path
 	allow := http.Header(own).Get("Allow")
 	if allow == "" {
-		write(w, http.StatusNotFound, &Error{CodeNotFound, what + ": there is no such path", "use one of the paths below /v1/: status, ports, fdb, stats, events, config"})
+		write(w, http.StatusNotFound, &Error{CodeNotFound, what + ": there is no such path", "use one of the paths below /v1/: status, ports, fdb, stats, events, config, trace"})
 		return
 	}
 	w.Header().Set("Allow", allow)

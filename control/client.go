@@ -125,6 +125,11 @@ func (c *Client) Stats(ctx context.Context) (Stats, error) {
 	return ask[Stats](ctx, c, http.MethodGet, "/v1/stats", nil)
 }
 
+// Trace tells what would become of a frame.
+func (c *Client) Trace(ctx context.Context, r TraceRequest) (Trace, error) {
+	return ask[Trace](ctx, c, http.MethodPost, "/v1/trace", r)
+}
+
 // Running returns the running configuration.
 func (c *Client) Running(ctx context.Context) (*config.Config, error) {
 	return ask[*config.Config](ctx, c, http.MethodGet, "/v1/config", nil)

@@ -113,6 +113,7 @@ func (s *Server) routes() {
 		"POST /v1/fdb/flush":      {http.StatusOK, s.flushFDB, nil},
 		"GET /v1/fdb/settings":    {http.StatusOK, s.fdbSettings, nil},
 		"PATCH /v1/fdb/settings":  {http.StatusOK, s.setFDB, nil},
+		tracing:                   {http.StatusOK, s.trace, nil},
 		"GET /v1/stats":           {http.StatusOK, s.stats, nil},
 		"GET /v1/events":          {http.StatusOK, s.events, []string{"type", "port"}},
 		"GET /v1/config":          {http.StatusOK, s.showConfig, []string{"startup"}},
@@ -123,6 +124,10 @@ func (s *Server) routes() {
 		s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { s.carryOut(w, r, o) })
 	}
 }
+
+// tracing is a POST only because a frame is too long for a query: it changes
+// nothing, and is not logged as a change.
+const tracing = "POST /v1/trace"
 
 // operation is what one kind of request does. do gets the whole body and
 // returns that of the answer, or a stream; status is that of success. The query has none but
@@ -184,7 +189,7 @@ func (s *Server) carryOut(w http.ResponseWriter, r *http.Request, o operation) {
 
 // record logs who has changed what, or tried to.
 func (s *Server) record(r *http.Request, c *connection, body []byte, err error) {
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead || r.Pattern == tracing {
 		return
 	}
 	attrs := []any{"method", r.Method, "path", r.URL.RequestURI()}

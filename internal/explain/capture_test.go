@@ -1,0 +1,94 @@
+package explain
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+	"github.com/google/gopacket/pcapgo"
+)
+
+// frameWriter is what both kinds of writers do.
+type frameWriter interface {
+	WritePacket(gopacket.CaptureInfo, []byte) error
+}
+
+// capture makes a file with two frames, the second of which was cut.
+func capture(t testing.TB, open func(io.Writer) (frameWriter, error)) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w, err := open(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []struct {
+		bytes string
+		whole int
+	}{{strings.Repeat("one.", 20), 80}, {strings.Repeat("two.", 16), 1514}} {
+		if err := w.WritePacket(gopacket.CaptureInfo{CaptureLength: len(f.bytes), Length: f.whole}, []byte(f.bytes)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if ng, ok := w.(*pcapgo.NgWriter); ok {
+		if err := ng.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.Bytes()
+}
+
+func asPcap(link layers.LinkType) func(io.Writer) (frameWriter, error) {
+	return func(w io.Writer) (frameWriter, error) {
+		p := pcapgo.NewWriter(w)
+		return p, p.WriteFileHeader(65536, link)
+	}
+}
+
+func asPcapNg(w io.Writer) (frameWriter, error) {
+	return pcapgo.NewNgWriter(w, layers.LinkTypeEthernet)
+}
+
+func TestCapturedFrame(t *testing.T) {
+	for name, file := range map[string][]byte{"pcap": capture(t, asPcap(layers.LinkTypeEthernet)), "pcapng": capture(t, asPcapNg)} {
+		first, err := Captured(bytes.NewReader(file), 1)
+		if err != nil || string(first) != strings.Repeat("one.", 20) {
+			t.Errorf("%s: frame 1 is %q, %v", name, first, err)
+		}
+		second, err := Captured(bytes.NewReader(file), 2)
+		if want := strings.Repeat("two.", 16) + strings.Repeat("\x00", 1450); err != nil || string(second) != want {
+			t.Errorf("%s: frame 2 is %q, %v", name, second, err)
+		}
+		if _, err := Captured(bytes.NewReader(file), 3); err == nil || !strings.Contains(err.Error(), "no frame 3: the capture has 2") {
+			t.Errorf("%s: frame 3: %v", name, err)
+		}
+		if _, err := Captured(bytes.NewReader(file[:len(file)-40]), 2); err == nil {
+			t.Errorf("%s: a frame of a file that was cut is there", name)
+		}
+	}
+}
+
+func TestCaptureOfAnotherKindIsRefused(t *testing.T) {
+	for part, file := range map[string][]byte{
+		"not Ethernet":            capture(t, asPcap(layers.LinkTypeLinuxSLL)),
+		"neither pcap nor pcapng": []byte("# vswitchd\nvlan_aware: true\n"),
+		"EOF":                     nil,
+	} {
+		if _, err := Captured(bytes.NewReader(file), 1); err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("error %v, want one with %q", err, part)
+		}
+	}
+}
+
+func FuzzCaptured(f *testing.F) {
+	f.Add(capture(f, asPcap(layers.LinkTypeEthernet)), 2)
+	f.Add(capture(f, asPcapNg), 2)
+	f.Fuzz(func(t *testing.T, file []byte, n int) {
+		b, err := Captured(bytes.NewReader(file), n)
+		if err == nil && len(b) > longest+len(file) {
+			t.Errorf("%d bytes of a file of %d", len(b), len(file))
+		}
+	})
+}
