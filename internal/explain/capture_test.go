@@ -64,9 +64,6 @@ func TestCapturedFrame(t *testing.T) {
 		if _, err := Captured(bytes.NewReader(file), 3); err == nil || !strings.Contains(err.Error(), "no frame 3: the capture has 2") {
 			t.Errorf("%s: frame 3: %v", name, err)
 		}
-		if _, err := Captured(bytes.NewReader(file[:len(file)-40]), 2); err == nil {
-			t.Errorf("%s: a frame of a file that was cut is there", name)
-		}
 	}
 }
 
@@ -82,13 +79,14 @@ func TestCaptureOfAnotherKindIsRefused(t *testing.T) {
 	}
 }
 
-func FuzzCaptured(f *testing.F) {
-	f.Add(capture(f, asPcap(layers.LinkTypeEthernet)), 2)
-	f.Add(capture(f, asPcapNg), 2)
-	f.Fuzz(func(t *testing.T, file []byte, n int) {
-		b, err := Captured(bytes.NewReader(file), n)
-		if err == nil && len(b) > longest+len(file) {
-			t.Errorf("%d bytes of a file of %d", len(b), len(file))
+// What pcapgo makes of lengths that lie is memory that it asks for and does not
+// touch: affordable once in a process, not in a fuzz target.
+func TestCutCaptureHasNoLastFrame(t *testing.T) {
+	for name, file := range map[string][]byte{"pcap": capture(t, asPcap(layers.LinkTypeEthernet)), "pcapng": capture(t, asPcapNg)} {
+		for n := range len(file) - 8 {
+			if b, err := Captured(bytes.NewReader(file[:n]), 2); err == nil {
+				t.Fatalf("%s: frame 2 of the first %d of %d bytes is %q", name, n, len(file), b)
+			}
 		}
-	})
+	}
 }
