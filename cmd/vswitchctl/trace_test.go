@@ -50,6 +50,21 @@ func TestTraceOutput(t *testing.T) {
 	}
 }
 
+func TestTraceInTheDocumentationIsWhatComesOut(t *testing.T) {
+	out, err := os.ReadFile("testdata/trace-flood.table")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := "    " + strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", "\n    ") + "\n"
+	if !strings.Contains(string(doc), shown) {
+		t.Errorf("docs/operations.md does not show\n%s", shown)
+	}
+}
+
 // captureFile has one frame, of which 14 of 60 bytes were captured.
 func captureFile(t *testing.T) string {
 	t.Helper()
