@@ -82,7 +82,7 @@ func putBack(dir string, log *slog.Logger) error {
 // restore is putBack in place of a start. It refuses while a daemon is there.
 func restore(c *config.Config, log *slog.Logger) error {
 	socket := socketOf(c)
-	if _, err := os.Stat(adoptedDir(socket)); errors.Is(err, fs.ErrNotExist) { //nolint:gosec // The operator names it.
+	if _, err := os.Stat(adoptedDir(socket)); errors.Is(err, fs.ErrNotExist) {
 		return nil // Nor may there be a directory for the lock.
 	}
 	listener, err := control.Listen(socket, "")
