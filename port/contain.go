@@ -34,6 +34,10 @@ const (
 	// probation is for how long a port must have been cheap, or silent, to be let
 	// out.
 	probation = 3 * time.Second
+	// remainder is up to how many bytes of the queue are written at one go, while the
+	// workers wait, when the port is let out: one super-frame, or a millisecond of
+	// small frames.
+	remainder = 80 << 10
 )
 
 // Cost is what copies have cost.
@@ -83,16 +87,17 @@ type Contained struct {
 	q      outQueue
 	direct atomic.Bool // written with q.mu held: the queue is empty for good
 	lost   atomic.Uint64
+	pace   time.Duration // so many parts of a CPU: share, or 1 on the way out
 	cancel context.CancelFunc
 	done   chan struct{}
 }
 
-// Contain begins to contain t. Once t has been cheap for some seconds, and the
-// queue is empty, frames go to it at once again and released is called, at most
-// once and not after Close.
+// Contain begins to contain t. Once t has been cheap for some seconds its queue is
+// written at full pace; when that is nearly empty, and t cheap all the same, frames
+// go to it at once again and released is called, at most once and not after Close.
 func (t *TAP) Contain(released func()) *Contained {
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &Contained{tap: t, q: newOutQueue(), cancel: cancel, done: make(chan struct{})}
+	c := &Contained{tap: t, q: newOutQueue(), pace: share, cancel: cancel, done: make(chan struct{})}
 	c.q.open = true
 	go func() {
 		defer close(c.done)
@@ -154,52 +159,69 @@ func (c *Contained) write(ctx context.Context) (released bool) {
 			cost.Add(c.writeAll(ctx, c.q.take()))
 		case <-look.C:
 		}
-		elapsed := time.Since(since)
-		if elapsed < probation/3 {
-			continue
+		if elapsed := time.Since(since); elapsed >= probation/3 {
+			// A few frames cost more each, as they find everything asleep, and matter less.
+			if cost.Dear() && cost.CPU > elapsed/share/2 {
+				dear, c.pace = time.Now(), share
+			}
+			since, cost = time.Now(), Cost{}
+			if time.Since(dear) > probation {
+				c.pace = 1
+			}
 		}
-		// A few frames cost more each, as they find everything asleep, and matter less.
-		if cost.Dear() && cost.CPU > elapsed/share/2 {
-			dear = time.Now()
-		}
-		since, cost = time.Now(), Cost{}
-		if time.Since(dear) > probation && c.leave() {
+		if c.pace == 1 && c.leave() {
 			return true
 		}
 	}
 }
 
-// leave ends the queueing if the queue is empty.
+// leave ends the queueing if little is left in the queue.
 func (c *Contained) leave() bool {
 	c.q.mu.Lock()
 	defer c.q.mu.Unlock()
-	if len(c.q.fill) > 0 {
+	if len(c.q.fill) > remainder {
 		return false
 	}
+	for b := c.q.fill; len(b) > 0; {
+		b = c.writeNext(b)
+	}
+	c.q.fill = c.q.fill[:0]
 	c.direct.Store(true)
 	return true
 }
 
 // writeAll writes the frames in b and returns what that has cost. It takes its
-// time.
+// time, and on the way out does so again from where the port proves dear.
 func (c *Contained) writeAll(ctx context.Context, b []byte) (cost Cost) {
 	begin := threadTime()
 	for len(b) > 0 {
-		n := int(binary.BigEndian.Uint32(b))
-		f := b[lengthLen : lengthLen+n]
-		b = b[lengthLen+n:]
-		if ctx.Err() != nil || !c.tap.writeSlowly(f) {
-			c.lost.Add(1)
+		if ctx.Err() != nil {
+			c.lost.Add(records(b, 0))
+			break
 		}
 		cost.Copies++
-		cost.Bytes += n
+		cost.Bytes += len(b)
+		b = c.writeNext(b)
+		cost.Bytes -= len(b)
 		if used := threadTime() - begin; used > slice || len(b) == 0 {
 			cost.CPU += used
-			pause(ctx, used*(share-1))
+			if cost.Dear() {
+				c.pace = share
+			}
+			pause(ctx, used*(c.pace-1))
 			begin = threadTime()
 		}
 	}
 	return cost
+}
+
+// writeNext writes the first frame in b and returns the others.
+func (c *Contained) writeNext(b []byte) []byte {
+	end := lengthLen + int(binary.BigEndian.Uint32(b))
+	if !c.tap.writeSlowly(b[lengthLen:end]) {
+		c.lost.Add(1)
+	}
+	return b[end:]
 }
 
 // writeSlowly writes one frame that is in one piece, offload header in front. It
