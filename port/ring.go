@@ -141,19 +141,17 @@ func (r *ring) submit(done func(i int, res int32)) {
 	n := r.n
 	r.n = 0
 	atomic.StoreUint32(r.sqTail, *r.sqTail+uint32(n))
-	toSubmit := n
+	toSubmit, refused, why := n, 0, unix.Errno(0)
 	for left := n; left > 0; {
 		got, _, errno := unix.RawSyscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), uintptr(toSubmit), uintptr(left), enterGetEvents, 0, 0)
-		if errno == 0 {
+		switch {
+		case errno == 0:
 			toSubmit -= int(got)
-		}
-		if errno != 0 && errno != unix.EINTR && toSubmit == n {
-			// Nothing has been taken, as for want of memory.
-			atomic.StoreUint32(r.sqTail, *r.sqTail-uint32(n))
-			for i := range n {
-				done(i, -int32(errno))
-			}
-			return
+		case errno != unix.EINTR && toSubmit > 0:
+			// What is left has not been taken, as for want of memory.
+			atomic.StoreUint32(r.sqTail, *r.sqTail-uint32(toSubmit))
+			left -= toSubmit
+			toSubmit, refused, why = 0, toSubmit, errno
 		}
 		head := *r.head
 		for tail := atomic.LoadUint32(r.tail); head != tail; head++ {
@@ -162,6 +160,9 @@ func (r *ring) submit(done func(i int, res int32)) {
 			left--
 		}
 		atomic.StoreUint32(r.head, head)
+	}
+	for i := n - refused; i < n; i++ {
+		done(i, -int32(why))
 	}
 }
 
