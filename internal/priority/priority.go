@@ -250,12 +250,22 @@ func queue() int {
 	return int(ready[0].Value.Uint64()) / runtime.GOMAXPROCS(0)
 }
 
+// setAll looks again until all threads have it: one that a thread not yet seen has
+// cloned meanwhile has what that had.
 func setAll(nice int) (err error) {
-	eachThread(func(tid int) {
-		if e := unix.Setpriority(unix.PRIO_PROCESS, tid, nice); e != nil && e != unix.ESRCH {
-			err = e
-		}
-	})
+	for again := true; again && err == nil; {
+		again = false
+		eachThread(func(tid int) {
+			const highest = 20 // The system call returns this less the priority.
+			if have, e := unix.Getpriority(unix.PRIO_PROCESS, tid); e != nil || have == highest-nice {
+				return // It has ended, or is as it should be.
+			}
+			again = true
+			if e := unix.Setpriority(unix.PRIO_PROCESS, tid, nice); e != nil && e != unix.ESRCH {
+				err = e
+			}
+		})
+	}
 	return err
 }
 
