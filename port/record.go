@@ -35,7 +35,8 @@ func (a *adoption) keep(ifname string) error {
 
 func (a *adoption) forget() {
 	if a.path != "" {
-		// Left behind, it is of no use: the index is never given out again.
+		// Left behind, it is of little use: the kernel gives the index out again only
+		// where somebody asks for it.
 		_ = os.Remove(a.path)
 	}
 }

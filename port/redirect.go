@@ -63,6 +63,43 @@ func unredirect(h *netlink.Handle, from int) error {
 	return h.QdiscDel(qdisc)
 }
 
+// redirected reports whether a link is a port of a switch that lives: when a TAP
+// ends, the kernel takes it out of the redirection.
+func redirected(h *netlink.Handle, from int) bool {
+	filters, _ := redirections(h, from) // None, without an answer.
+	for _, f := range filters {
+		var actions []netlink.Action
+		switch f := f.(type) {
+		case *netlink.MatchAll:
+			actions = f.Actions
+		case *netlink.U32:
+			actions = f.Actions
+		}
+		for _, a := range actions {
+			if to, ok := a.(*netlink.MirredAction); ok && to.Ifindex != 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// redirections returns the switch's filters at a link.
+func redirections(h *netlink.Handle, index int) (ours []netlink.Filter, err error) {
+	link := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: index}}
+	var filters []netlink.Filter
+	_, err = whole(func() (err error) {
+		filters, err = h.FilterList(link, ingress)
+		return err
+	})
+	for _, f := range filters {
+		if f.Attrs().Priority == redirectPref {
+			ours = append(ours, f)
+		}
+	}
+	return ours, err
+}
+
 // ingressOf returns the qdisc that deals with what comes in by a link, nil for
 // none, and whether it is one that redirect has made.
 func ingressOf(h *netlink.Handle, index int) (at netlink.Qdisc, ours bool, err error) {
@@ -82,13 +119,6 @@ func ingressOf(h *netlink.Handle, index int) (at netlink.Qdisc, ours bool, err e
 	if at == nil || at.Type() != "ingress" {
 		return at, false, nil
 	}
-	var filters []netlink.Filter
-	_, err = whole(func() (err error) {
-		filters, err = h.FilterList(link, ingress)
-		return err
-	})
-	for _, f := range filters {
-		ours = ours || f.Attrs().Priority == redirectPref
-	}
-	return at, ours, err
+	filters, err := redirections(h, index)
+	return at, len(filters) > 0, err
 }

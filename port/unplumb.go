@@ -53,6 +53,10 @@ func (a *adoption) putBackNetdev() (name string, err error) {
 		a.forget() // The namespace has ended, and the link with it.
 		return "", nil
 	}
+	if redirected(at.Handle, a.index) {
+		a.forget() // Another switch has taken it over since.
+		return "", nil
+	}
 	return a.freeNetdev(at.Handle, at.nsid)
 }
 

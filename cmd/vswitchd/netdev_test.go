@@ -87,6 +87,17 @@ func testNetdevIsLeftAsItWasFound(t *testing.T) {
 
 	d = b.start()
 	d.kill()
+	try(t, netlink.QdiscDel(&netlink.Ingress{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: veth.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_INGRESS}}))
+	other := newBench(t, "vlan_aware: true\nmetrics: {listen: none}\n")
+	o := other.start()
+	other.ctl(add...)
+	code, out = b.run("vswitchd", "--restore", "--config", b.file, "--socket", b.socket())
+	wantExit(t, code, 0, out)
+	if !strings.Contains(look(), "promiscuous ingress") {
+		t.Errorf("a switch's link was put back by another: %s", look())
+	}
+	wantExit(t, 0, 0, other.ctl("port", "show", "up"), "forwarding")
+	o.stop()
 	try(t, netlink.LinkDel(veth))
 	d = b.start()
 	wantExit(t, 0, 0, d.log.String(), `msg="port gone"`, "port=up")
