@@ -11,6 +11,7 @@ import (
 
 	"github.com/vswitchd/vswitchd/config"
 	"github.com/vswitchd/vswitchd/control"
+	"github.com/vswitchd/vswitchd/frame"
 	"github.com/vswitchd/vswitchd/internal/nettest"
 )
 
@@ -18,20 +19,29 @@ import (
 // what needs care: MTU, commas, quotes and names that begin with a digit.
 func TestShowAttachPrintsWhatQEMUTakes(t *testing.T) {
 	for want, p := range map[string]control.Port{
-		"-netdev tap,id=net-vm,ifname=vm7,script=no,downscript=no -device virtio-net-pci,netdev=net-vm": {
-			Name: "vm", MTU: 1500, Kind: config.KindNetdev, Ifname: "vm7",
+		"-netdev tap,id=net-vm,ifname=v,,m,script=no,downscript=no -device virtio-net-pci,netdev=net-vm,mac=52:54:00:49:c2:2c": {
+			Name: "vm", MTU: 1500, Kind: config.KindNetdev, Ifname: "v,m",
 		},
-		"-netdev stream,id=net-1,server=on,addr.type=unix,addr.path=/run/a -device virtio-net-pci,netdev=net-1": {
+		"-netdev stream,id=net-1,server=on,addr.type=unix,addr.path=/run/a -device virtio-net-pci,netdev=net-1,mac=52:54:00:0c:a7:1c": {
 			Name: "1", MTU: 1500, Kind: config.KindStream, Config: config.Port{Dial: "/run/a"}, Socket: &control.Socket{},
 		},
-		"-netdev stream,id=net-vm,server=off,addr.type=unix,addr.path=/a,,b -device virtio-net-pci,netdev=net-vm,host_mtu=9000": {
+		"-netdev stream,id=net-vm,server=off,addr.type=unix,addr.path=/a,,b -device virtio-net-pci,netdev=net-vm,host_mtu=9000,mac=52:54:00:49:c2:2c": {
 			Name: "vm", MTU: 9000, Kind: config.KindStream, Config: config.Port{Listen: "/a,b"},
 		},
-		`-netdev 'dgram,id=net-vm,local.type=unix,local.path=/it'\''s,remote.type=unix,remote.path=/my vm' -device virtio-net-pci,netdev=net-vm`: {
+		`-netdev 'dgram,id=net-vm,local.type=unix,local.path=/it'\''s,remote.type=unix,remote.path=/my vm' -device virtio-net-pci,netdev=net-vm,mac=52:54:00:00:00:01`: {
 			Name: "vm", MTU: 1500, Kind: config.KindDgram, Config: config.Port{Listen: "/my vm", Dial: "/it's"},
 		},
 	} {
-		d := newDaemon(t, map[string]any{"GET /v1/ports/vm": p})
+		var entries []control.FDBEntry
+		if p.Kind == config.KindDgram { // as of --preset vm in two VLANs
+			mac := frame.MACFromUint64(0x525400000001)
+			entries = []control.FDBEntry{
+				{MAC: mac, VLAN: 10, Port: "vm", State: "static"},
+				{MAC: mac, VLAN: 20, Port: "vm", State: "static"},
+				{MAC: frame.MACFromUint64(7), VLAN: 20, Port: "vm", State: "dynamic"},
+			}
+		}
+		d := newDaemon(t, map[string]any{"GET /v1/ports/vm": p, "GET /v1/fdb?port=" + p.Name: entries})
 		if code, out, errOut := d.ctl(t, "port", "show", "vm", "--attach", "qemu"); code != 0 || out != want+"\n" {
 			t.Errorf("exit %d: %s%s, want %s", code, out, errOut, want)
 		}
@@ -81,7 +91,7 @@ func TestLibvirtHandsTheSameArgumentsToQEMU(t *testing.T) {
 
 func TestTAPOfAVMMIsNamedToIt(t *testing.T) {
 	d := newDaemon(t, map[string]any{
-		"GET /v1/ports/vm": control.Port{Name: "vm", MTU: 9000, Kind: config.KindNetdev, Ifname: "vm7"},
+		"GET /v1/ports/vm": control.Port{Name: "vm", MTU: 9000, Kind: config.KindNetdev, Ifname: "vm7"}, "GET /v1/fdb?port=vm": []control.FDBEntry{},
 	})
 	_, out, _ := d.ctl(t, "port", "show", "vm", "--attach", "firecracker")
 	var machine map[string][]map[string]string
@@ -89,7 +99,7 @@ func TestTAPOfAVMMIsNamedToIt(t *testing.T) {
 		t.Errorf("%s: %v", out, err)
 	}
 	_, out, _ = d.ctl(t, "port", "show", "vm", "--attach", "libvirt")
-	for _, part := range []string{`<interface type="ethernet">`, `<target dev="vm7" managed="no">`, `<mtu size="9000">`} {
+	for _, part := range []string{`<interface type="ethernet">`, `<mac address="52:54:00:49:c2:2c">`, `<target dev="vm7" managed="no">`, `<mtu size="9000">`} {
 		if !strings.Contains(out, part) {
 			t.Errorf("%s has no %s", out, part)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/vswitchd/vswitchd/config"
 	"github.com/vswitchd/vswitchd/control"
+	"github.com/vswitchd/vswitchd/frame"
 	"github.com/vswitchd/vswitchd/internal/lab"
 	"github.com/vswitchd/vswitchd/internal/qemu"
 )
@@ -68,8 +69,9 @@ func machineImage() (*qemu.Image, error) {
 
 // boot starts the virtual machine, and does not wait for it.
 func boot(image *qemu.Image) (*machine, error) {
-	attach := qemuArgs(&control.Port{Name: "vm", Kind: config.KindNetdev, Ifname: "vm", MTU: config.DefaultMTU})
-	cmd := image.Command(attach, "52:54:00:00:00:05")
+	mac := frame.MACFromUint64(0x525400000005)
+	attach := qemuArgs(&control.Port{Name: "vm", Kind: config.KindNetdev, Ifname: "vm", MTU: config.DefaultMTU}, mac)
+	cmd := image.Command(attach, mac.String())
 	cmd.Args = append(cmd.Args, "-serial", "stdio")
 	console, w := io.Pipe()
 	cmd.Stdout, cmd.Stderr = w, w

@@ -16,6 +16,7 @@ import (
 
 	"github.com/vswitchd/vswitchd/config"
 	"github.com/vswitchd/vswitchd/control"
+	"github.com/vswitchd/vswitchd/frame"
 )
 
 func newPort(o *options) *cobra.Command {
@@ -54,14 +55,22 @@ func newPortShow(o *options) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		var mac frame.MAC
+		if c.Flags().Changed("attach") || p.Socket != nil {
+			entries, err := o.client().FDB(ctx, control.FDBFlush{Port: p.Name})
+			if err != nil {
+				return err
+			}
+			mac = stationMAC(&p, entries)
+		}
 		if c.Flags().Changed("attach") {
-			text, err := attachment(&p, *vmm)
+			text, err := attachment(&p, *vmm, mac)
 			if err != nil {
 				return err
 			}
 			return o.print(c, text, func(w io.Writer) { fmt.Fprintln(w, text) })
 		}
-		return o.print(c, []control.Port{p}, func(w io.Writer) { writePort(w, &p) })
+		return o.print(c, []control.Port{p}, func(w io.Writer) { writePort(w, &p, mac) })
 	}
 	return takes(c, 1, 1)
 }
@@ -207,7 +216,9 @@ func writePorts(w io.Writer, ports []control.Port) {
 	}
 }
 
-func writePort(w io.Writer, p *control.Port) {
+// writePort shows the port, whose guest, if it has a socket for one, is to have
+// this address.
+func writePort(w io.Writer, p *control.Port, guest frame.MAC) {
 	row := func(name, value string) { fmt.Fprintf(w, "%s\t%s\n", name, or(value, "-")) }
 	row("name", p.Name)
 	if p.Config.Description != "" {
@@ -251,7 +262,7 @@ func writePort(w io.Writer, p *control.Port) {
 	if d := p.Device; d != nil {
 		if p.Kind == config.KindNetdev {
 			row("redirected to", d.Ifname)
-			row("host stack", "silenced on "+p.Ifname+": it hears nothing there, and has no link-local address")
+			row("host stack", "silenced on "+p.Ifname+": it hears nothing there; of itself it may send group reports and probes for its own addresses")
 		}
 		row("TUN flags", strings.Join(d.Flags, " "))
 		row("TUN features", strings.Join(d.Features, " "))
@@ -259,8 +270,11 @@ func writePort(w io.Writer, p *control.Port) {
 		row("offloads", or(d.Offloads, "none"))
 	}
 	if p.Socket != nil {
-		row("QEMU", shellLine(qemuArgs(p)))
+		row("QEMU", shellLine(qemuArgs(p, guest)))
 		row("libvirt", "vswitchctl port show "+p.Name+" --attach libvirt")
+	}
+	if p.Kind == config.KindNetdev {
+		row("if it is a VMM's", "vswitchctl port show "+p.Name+" --attach "+strings.Join(vmms, "|"))
 	}
 	if p.Stats != nil {
 		fmt.Fprintln(w)

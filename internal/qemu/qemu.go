@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os/exec"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"github.com/vswitchd/vswitchd/internal/netns"
@@ -32,7 +33,8 @@ func (i *Image) Command(attach []string, mac string) *exec.Cmd {
 		"-kernel", i.kernel, "-initrd", i.path(), "-append", "console=ttyS0 quiet loglevel=1 " +
 			"reboot=t panic=-1 tsc=reliable mitigations=off nokaslr cryptomgr.notests",
 	}, attach...)
-	all[len(all)-1] += ",romfile=,mac=" + mac
+	device, _, _ := strings.Cut(all[len(all)-1], ",mac=")
+	all[len(all)-1] = device + ",romfile=,mac=" + mac
 	return exec.Command(program, all...)
 }
 
