@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// slotsPerBucket is how many keys share a 64-byte cache line with the
-	// bucket's sequence number.
+	// slotsPerBucket is how many keys with their values share two 64-byte cache
+	// lines with the bucket's sequence number.
 	slotsPerBucket = 7
 
 	// preferred is up to how many keys a key's first bucket is chosen without
@@ -21,9 +21,9 @@ const (
 	preferred = 4
 )
 
-// bucket is two cache lines, of which the first has the sequence number and the
-// first cells: in a table with room to spare all that is taken. It holds no
-// pointer, and Go aligns such memory to the power of two that its size is a
+// bucket is two cache lines, of which the first has the sequence number, four keys
+// and the values of three: in a table with room to spare nearly all that is taken. It
+// holds no pointer, and Go aligns such memory to the power of two that its size is a
 // multiple of.
 type bucket struct {
 	sequence atomic.Uint64 // counts insertions

@@ -100,7 +100,7 @@ func (r *rig) exercise() {
 		_ = r.from.Send(numbered(steadyTo, steadyFrom, i))
 		_, _ = r.to.Recv(20 * time.Millisecond)
 	}
-	for i := range uint32(60) {
+	for i := range uint32(600) { // Some will wait for each other.
 		_ = r.from.Send(numbered(steadyTo, steadyFrom, i))
 		_ = r.to.Send(numbered(steadyFrom, steadyTo, i))
 	}
