@@ -55,6 +55,16 @@ func TestRulesAttachNetdevsByNameKindAndDriver(t *testing.T) {
 	}
 }
 
+func TestRulesAttachNetdevsByGroupAndAlias(t *testing.T) {
+	r := newAutoRig(t, netdevs(config.Match{Group: "7"}), netdevs(config.Match{Alias: "guest of *"}))
+	byGroup, byAlias := wire(t, "nd0", "far0"), wire(t, "nd1", "far1")
+	r.stays("")
+	try(t, netlink.LinkSetGroup(byGroup, 7))
+	r.becomes("nd0:1:10")
+	try(t, netlink.LinkSetAlias(byAlias, "guest of web"))
+	r.becomes("nd0:1:10 nd1:2:10")
+}
+
 // What one rule adopts another attaches as a netdev, once they change places.
 func TestRuleOfAnotherKindMakesThePortAnew(t *testing.T) {
 	tuntap(t, "vm0")
