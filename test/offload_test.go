@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -11,6 +12,9 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/vswitchd/vswitchd/config"
 	"github.com/vswitchd/vswitchd/internal/netns"
@@ -56,6 +60,8 @@ func TestTrafficIsRightBetweenAnyPairOfPorts(t *testing.T) {
 // in super-frames if whole says so, else in none.
 func crosses(t *testing.T, s *vswitch.Switch, a, b *netns.NS, whole bool) {
 	t.Helper()
+	settled(t, a)
+	settled(t, b)
 	for _, to := range []string{"10.0.0.2", "fd00::2"} {
 		swap(t, a, b, netip.MustParseAddr(to), 4<<20)
 		datagrams(t, a, b, netip.MustParseAddr(to))
@@ -66,6 +72,23 @@ func crosses(t *testing.T, s *vswitch.Switch, a, b *netns.NS, whole bool) {
 			t.Errorf("port %s transmitted frames of %d bytes in the mean", p.Config.Name, longest)
 		}
 	}
+}
+
+// settled waits until the namespace's addresses can be used: that there is no need to
+// look for duplicates the kernel finds out in a work queue.
+func settled(t *testing.T, ns *netns.NS) {
+	t.Helper()
+	eventually(t, func() error {
+		return ns.Do(func() error {
+			all, err := netlink.AddrList(nil, netlink.FAMILY_V6)
+			for _, a := range all {
+				if a.Flags&unix.IFA_F_TENTATIVE != 0 {
+					err = fmt.Errorf("%v is tentative", a.IPNet)
+				}
+			}
+			return err
+		})
+	})
 }
 
 // pair is one of the two ports.
