@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -100,7 +102,27 @@ func queueDrops(link netlink.Link) (sum uint64, err error) {
 
 // socketDrops is the datagrams that reached the calling thread's namespace and
 // no reader (InErrors includes RcvbufErrors, InCsumErrors and MemErrors).
-func socketDrops() (sum uint64, err error) {
+func socketDrops() (uint64, error) { return snmp("Udp:", "InErrors", "NoPorts") }
+
+// segments adds up the TCP segments that the hosts have sent first, and those that
+// they had to send again.
+func (nw *network) segments() (first, again uint64, err error) {
+	for _, h := range nw.hosts {
+		err = errors.Join(err, h.ns.Do(func() error {
+			out, err := snmp("Tcp:", "OutSegs")
+			if err != nil {
+				return err
+			}
+			re, err := snmp("Tcp:", "RetransSegs")
+			first, again = first+out, again+re
+			return err
+		}))
+	}
+	return first, again, err
+}
+
+// snmp adds up counters of a protocol in the calling thread's namespace.
+func snmp(protocol string, counters ...string) (sum uint64, err error) {
 	text, err := os.ReadFile("/proc/thread-self/net/snmp")
 	if err != nil {
 		return 0, err
@@ -108,7 +130,7 @@ func socketDrops() (sum uint64, err error) {
 	var names []string
 	for line := range strings.Lines(string(text)) {
 		f := strings.Fields(line)
-		if f[0] != "Udp:" {
+		if f[0] != protocol {
 			continue
 		}
 		if names == nil {
@@ -116,7 +138,7 @@ func socketDrops() (sum uint64, err error) {
 			continue
 		}
 		for i, name := range names {
-			if name != "InErrors" && name != "NoPorts" {
+			if !slices.Contains(counters, name) {
 				continue
 			}
 			n, err := strconv.ParseUint(f[i], 10, 64)

@@ -28,7 +28,7 @@ const maxOutside = 0.03
 // result is one measurement.
 type result struct {
 	rate    float64    // per second, in the row's unit
-	loss    float64    // share of what was sent, over the whole load
+	loss    float64    // share of what was sent, over the whole load; of TCP, sent again
 	machine float64    // CPU time in ns per unit of cost
 	process float64    // of it, the switch's
 	latency [3]float64 // µs: p50, p99, p99.9
@@ -66,6 +66,10 @@ func (m *method) measure(ctx context.Context, r *row, nw *network, ours []int) (
 func (m *method) once(r *row, nw *network, ours []int) (res result, err error) {
 	receiver := nw.receiver()
 	opening, err := nw.read(receiver)
+	if err != nil {
+		return res, err
+	}
+	sent, resent, err := nw.segments()
 	if err != nil {
 		return res, err
 	}
@@ -114,7 +118,11 @@ func (m *method) once(r *row, nw *network, ours []int) (res result, err error) {
 	}
 	res.fill(r, l, first, last, m.steal)
 	if r.meter == frames || r.meter == datagrams {
-		err = res.account(r, nw, l, opening)
+		return res, res.account(r, nw, l, opening)
+	}
+	all, again, err := nw.segments()
+	if n := all - sent; n > 0 {
+		res.loss = float64(again-resent) / float64(n)
 	}
 	return res, err
 }

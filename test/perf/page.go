@@ -25,7 +25,8 @@ const howItWasMeasured = `Two hosts (all-to-all: eight) are network namespaces w
 runs in another; all share the CPUs, so a figure is one of the whole machine. MTU
 1500, cubic, no IPv6, permanent neighbours, queues and settings as they are by
 default. In each repetition every switch is started anew and each workload goes
-through all switches in turn, seconds apart. **A ratio is the median over the
+through all switches in turn, seconds apart; a workload in which a switch lacks a measurement that
+counts, or in which the bridge is not steady, is repeated, up to twice as often. **A ratio is the median over the
 repetitions of the value divided by the kernel bridge's of the same repetition,
 followed by the smallest and the largest.** n tells how many of the measurements
 count: not those in which other processes used more than %.0f %% of the machine or
@@ -36,11 +37,11 @@ A TCP sender serves all streams to one host with one thread, a receiver likewise
 writes are of 128 KiB. Opaque frames have EtherType 0x88b5, leave by sendmmsg on a packet socket and are
 counted by the receiving link; datagrams are counted at the receiving socket. Loss
 is of what was offered at full speed, frames that a full TAP queue refused
-included. CPU is of all CPUs for each delivered unit, and the switch's processes'
+included; of TCP it is the segments sent again for each one sent first. CPU is of all CPUs for each delivered unit, and the switch's processes'
 part of it; for a TAP that includes the receiver's network stack, which runs
 inside the write, for the bridge the sender pays. "CPUs awake" keeps the CPUs from
 halting by idle-priority threads, as waking a virtual CPU up takes longer than any
-switch does. A virtual machine has one CPU and a program of Go's; what it receives by TCP is
+switch does, so that row has no CPU. A virtual machine has one CPU and a program of Go's; what it receives by TCP is
 what the sender's socket has taken, frames count once QEMU has read them from the TAP.
 `
 

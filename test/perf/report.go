@@ -87,6 +87,19 @@ func (r *run) unsteady() (rows []*row) {
 	return rows
 }
 
+// short are the rows in which a switch has fewer measurements that count than were
+// asked for.
+func (r *run) short() (rows []*row) {
+	for _, w := range r.rows {
+		if slices.ContainsFunc(r.topologies, func(t *topology) bool {
+			return w.on(t) && len(values(r.of(w, t), rateOf)) < r.repeat
+		}) {
+			rows = append(rows, w)
+		}
+	}
+	return rows
+}
+
 // print writes all figures as Markdown.
 func (r *run) print(out io.Writer) {
 	for _, part := range []string{r.details(), r.idleTable(), r.scaleTables(), r.remarks()} {
@@ -131,9 +144,7 @@ func (r *run) line(w *row, t *topology) []string {
 		fmt.Sprintf("%d of %d", s.n, len(of)), "", "", "",
 	}
 	median := func(f func(s *sample) float64) float64 { return summarize(values(of, f)).median }
-	if w.meter == frames || w.meter == datagrams {
-		line[6] = fmt.Sprintf("%.1f %%", 100*median(func(s *sample) float64 { return s.loss }))
-	}
+	line[6] = fmt.Sprintf("%.2g %%", 100*median(func(s *sample) float64 { return s.loss }))
 	if per, _ := w.cost(); !w.awake {
 		line[7] = fmt.Sprintf("%.0f, %.0f ns/%s", median(machineCPU), median(switchCPU), per)
 	}

@@ -55,7 +55,9 @@ func (o *options) perform(ctx context.Context, out io.Writer) error {
 	rows := r.rows
 	for i := 0; i < o.repeat*2 && len(rows) > 0 && ctx.Err() == nil; i++ {
 		if i >= o.repeat {
-			if rows = r.unsteady(); len(rows) == 0 {
+			rows = append(r.unsteady(), r.short()...)
+			slices.SortFunc(rows, func(a, b *row) int { return slices.Index(r.rows, a) - slices.Index(r.rows, b) })
+			if rows = slices.Compact(rows); len(rows) == 0 {
 				break
 			}
 		}
