@@ -100,6 +100,7 @@ install: build ## into DESTDIR, for those who make packages: programs, manual, c
 	install -D -m 644 deploy/NetworkManager/90-vswitchd.conf $(DESTDIR)/usr/lib/NetworkManager/conf.d/90-vswitchd.conf
 	install -D -m 644 -t $(DOC) README.md docs/*.md
 	install -D -m 644 -t $(DOC)/examples/prometheus deploy/prometheus/scrape.yaml deploy/prometheus/alerts.yaml
+	install -D -m 644 -t $(DOC)/examples/grafana deploy/grafana/vswitchd.json deploy/grafana/dashboards.yaml
 	install -D -m 644 -t $(DOC)/examples/fabric deploy/fabric/README.md deploy/fabric/frr.conf
 	install -D -m 755 -t $(DOC)/examples/fabric deploy/fabric/join.sh
 	install -D -m 644 LICENSE $(DOC)/copyright
