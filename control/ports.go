@@ -13,7 +13,9 @@ import (
 	vswitch "github.com/vswitchd/vswitchd/switch"
 )
 
-func (s *Server) status(*http.Request, []byte) (any, error) {
+func (s *Server) status(*http.Request, []byte) (any, error) { return s.statusOf(), nil }
+
+func (s *Server) statusOf() *Status {
 	ports := s.sw.Ports()
 	up := 0
 	for _, p := range ports {
@@ -25,23 +27,27 @@ func (s *Server) status(*http.Request, []byte) (any, error) {
 		Version: s.daemon.Version, PID: os.Getpid(), Uptime: time.Since(s.daemon.Started).Seconds(),
 		VLANAware: s.sw.VLANAware(), Ports: len(ports), PortsUp: up, FDB: fdbInfo(s.sw), Resyncs: s.sw.Resyncs(),
 		Metrics: s.daemon.Metrics, Config: s.daemon.Config,
-	}, nil
+	}
 }
 
-func (s *Server) stats(*http.Request, []byte) (any, error) {
+func (s *Server) stats(*http.Request, []byte) (any, error) { return s.statsNow(), nil }
+
+func (s *Server) statsNow() *Stats {
 	answer := &Stats{Ports: []PortStats{}, Departed: statsOf(s.sw.Departed())}
 	for _, p := range s.sw.Ports() {
 		answer.Ports = append(answer.Ports, portStats(&p))
 	}
-	return answer, nil
+	return answer
 }
 
-func (s *Server) listPorts(*http.Request, []byte) (any, error) {
+func (s *Server) listPorts(*http.Request, []byte) (any, error) { return s.ports(), nil }
+
+func (s *Server) ports() []Port {
 	ports := []Port{}
 	for _, p := range s.sw.Ports() {
 		ports = append(ports, portOf(&p))
 	}
-	return ports, nil
+	return ports
 }
 
 func (s *Server) showPort(r *http.Request, _ []byte) (any, error) {
