@@ -14,10 +14,11 @@ FUZZTIME ?= 20s
 SOAK    ?= -soak.cycles 10000 -soak.kills 500 -soak.errnos 9 -soak.pause 30s
 ACCEPT  ?= ../shared/accept
 FRR     ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vswitchd/frr
+CHROMIUM ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vswitchd/chromium
 VM_KERNEL ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vswitchd/linux
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test vm vm-kernel vm-matrix fabric netstack check race soak fuzz bench benchcmp perf lint install deb accept clean go
+.PHONY: help build demo test vm vm-kernel vm-matrix fabric netstack page check race soak fuzz bench benchcmp perf lint install deb accept clean go
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +57,10 @@ vm-matrix: go vm-kernel ## each kind of port of a virtual machine with each othe
 fabric: go ## two hosts joined by VXLAN and BGP EVPN (root; gets Debian's FRR once, into FRR)
 	test/frr.sh $(FRR)
 	VSWITCH_FRR=$(abspath $(FRR)) $(GO) test -count=1 -run 'TestVLANSpansTwoHosts|TestFabric' ./test
+
+page: go ## the page in a real browser (gets Debian's Chromium once, into CHROMIUM)
+	test/chromium.sh $(CHROMIUM)
+	VSWITCH_CHROMIUM=$(abspath $(CHROMIUM)) $(GO) test -count=1 -v -run Chromium ./internal/page
 
 race: go ## the tests under the race detector, and race-built binaries into bin/race (needs a C compiler)
 	$(GO) test -race ./...

@@ -4,6 +4,7 @@
 package config
 
 import (
+	"net"
 	"net/netip"
 
 	"github.com/vswitchd/vswitchd/frame"
@@ -96,6 +97,24 @@ type Metrics struct {
 	Listen string `json:"listen,omitempty"`
 	// WebConfig is the path of an exporter-toolkit file with TLS and users.
 	WebConfig string `json:"web_config,omitempty"`
+	// Page serves the page that shows the switch; nil: if Listen is a loopback
+	// address.
+	Page *bool `json:"page,omitempty"`
+}
+
+// ShowsPage reports whether the web listener serves the page. What a page shows,
+// such as the addresses of the stations, is more than the metrics tell: beyond
+// this machine nobody sees it unasked.
+func (m Metrics) ShowsPage() bool {
+	if m.Page != nil {
+		return *m.Page
+	}
+	if m.Listen == "" {
+		return true
+	}
+	host, _, _ := net.SplitHostPort(m.Listen)
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // Port is one switch port. The zero value of each field but Name is its default.

@@ -73,7 +73,7 @@ func run(ctx context.Context, st control.Startup, override func(*config.Config) 
 	if err != nil {
 		return err
 	}
-	web, err := serveMetrics(sw, c.Metrics, log)
+	web, err := serveMetrics(sw, c.Metrics, st.File, log)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,8 @@ import (
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/vswitchd/vswitchd/config"
+	"github.com/vswitchd/vswitchd/control"
+	"github.com/vswitchd/vswitchd/internal/page"
 	"github.com/vswitchd/vswitchd/internal/priority"
 	"github.com/vswitchd/vswitchd/internal/version"
 	"github.com/vswitchd/vswitchd/metrics"
@@ -27,8 +29,9 @@ type webListener struct {
 	server  *http.Server
 }
 
-// serveMetrics begins to serve the metrics of sw as c says.
-func serveMetrics(sw *vswitch.Switch, c config.Metrics, log *slog.Logger) (*webListener, error) {
+// serveMetrics begins to serve the metrics of sw as c says, and the page, which
+// names the startup file.
+func serveMetrics(sw *vswitch.Switch, c config.Metrics, file string, log *slog.Logger) (*webListener, error) {
 	if c.Listen == config.ListenNone {
 		return &webListener{server: &http.Server{ReadHeaderTimeout: time.Second}}, nil
 	}
@@ -38,13 +41,13 @@ func serveMetrics(sw *vswitch.Switch, c config.Metrics, log *slog.Logger) (*webL
 	if err := checkWeb(c); err != nil {
 		return nil, err
 	}
-	mux, err := webPages(sw)
-	if err != nil {
-		return nil, err
-	}
 	l, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w; choose another address with --metrics-listen, or none", err)
+	}
+	mux, err := webPages(sw, c, l.Addr().String(), file)
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
 	}
 	w := &webListener{address: l.Addr().String(), server: &http.Server{
 		Handler:           mux,
@@ -78,30 +81,41 @@ func checkWeb(c config.Metrics) error {
 
 func (w *webListener) close() { _ = w.server.Close() } // Scrapes under way may fail.
 
-func webPages(sw *vswitch.Switch) (*http.ServeMux, error) {
+func webPages(sw *vswitch.Switch, c config.Metrics, address, file string) (*http.ServeMux, error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		metrics.NewCollector(sw, metrics.Build{Version: version.String(), Revision: version.Revision(), GoVersion: runtime.Version()}),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
-	landing, err := toolkit.NewLandingPage(toolkit.LandingConfig{
-		Name: "vswitchd", Description: "A virtual Ethernet switch", Version: version.String(), Profiling: "false",
-		Links: []toolkit.LandingLinks{{Address: "/metrics", Text: "Metrics"}},
-	})
-	if err != nil {
-		return nil, err
-	}
 	mux := http.NewServeMux()
 	scrape := promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, EnableOpenMetrics: true})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 		defer priority.Busy()()
 		scrape.ServeHTTP(w, r)
 	})
-	mux.Handle("GET /{$}", landing)
+	first, err := firstPage(sw, c, control.Daemon{Version: version.String(), Started: time.Now(), Metrics: address, Config: file})
+	if err != nil {
+		return nil, err
+	}
+	mux.Handle("GET /{$}", first)
+	if c.ShowsPage() {
+		mux.Handle("GET /page/", first)
+	}
 	// Nothing is served before all ports are there, so whoever gets an answer
 	// gets this one.
 	ok := func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) }
 	mux.HandleFunc("GET /-/healthy", ok)
 	mux.HandleFunc("GET /-/ready", ok)
 	return mux, nil
+}
+
+// firstPage is the page of the switch, or one that names the metrics.
+func firstPage(sw *vswitch.Switch, c config.Metrics, d control.Daemon) (http.Handler, error) {
+	if c.ShowsPage() {
+		return page.New(sw, control.NewViews(sw, d), priority.Busy), nil
+	}
+	return toolkit.NewLandingPage(toolkit.LandingConfig{
+		Name: "vswitchd", Description: "A virtual Ethernet switch", Version: version.String(), Profiling: "false",
+		Links: []toolkit.LandingLinks{{Address: "/metrics", Text: "Metrics"}},
+	})
 }
