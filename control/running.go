@@ -204,6 +204,7 @@ func (r *Running) cannotKeep(err error) error {
 // Apply makes next the configuration in force and lists what changes. If within
 // is not 0 it is on trial, and ends after that time unless it is confirmed.
 func (r *Running) Apply(next *config.Config, within time.Duration) (changes []string, err error) {
+	defer func() { r.count(err) }()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.ready(); err != nil {
@@ -228,6 +229,13 @@ func (r *Running) Apply(next *config.Config, within time.Duration) (changes []st
 	r.trial = t
 	r.tell(vswitch.ConfigOnTrial, changes, nil)
 	return changes, nil
+}
+
+// count keeps the number of configurations that were not applied.
+func (r *Running) count(err error) {
+	if err != nil {
+		r.sw.CountUnapplied()
+	}
 }
 
 // tell publishes what was done, unless err says that it was not.
@@ -266,6 +274,7 @@ func (r *Running) revert(t *trial) {
 	r.trial = nil
 	changes := config.Diff(r.config(), t.before)
 	if err := r.sw.Apply(t.before); err != nil {
+		r.count(err)
 		r.log.Error("configuration not confirmed in time, and not reverted", "err", err)
 		return
 	}

@@ -271,3 +271,21 @@ func TestConfigurationRequests(t *testing.T) {
 		t.Errorf("%d %s", code, answer)
 	}
 }
+
+func TestConfigurationsThatAreNotAppliedAreCounted(t *testing.T) {
+	r := newKeptRig(t)
+	other := r.with(1400)
+	other.Metrics.Listen = "none"
+	if _, err := r.Apply(r.with(1400), 0); err != nil || r.sw.Unapplied() != 0 {
+		t.Errorf("applied: %v, %d counted", err, r.sw.Unapplied())
+	}
+	if _, err := r.Apply(other, 0); err == nil || r.sw.Unapplied() != 1 {
+		t.Errorf("refused: %v, %d counted, want 1", err, r.sw.Unapplied())
+	}
+	if err := os.WriteFile(r.file, []byte("ports: 7\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Reload(); err == nil || r.sw.Unapplied() != 2 {
+		t.Errorf("reload: %v, %d counted, want 2", err, r.sw.Unapplied())
+	}
+}

@@ -23,6 +23,7 @@ type Startup struct {
 
 // Reload applies the startup file as it is now.
 func (r *Running) Reload() (changes []string, err error) {
+	defer func() { r.count(err) }()
 	next, err := r.Startup()
 	if err != nil {
 		return nil, err

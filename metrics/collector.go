@@ -19,6 +19,7 @@ type Source interface {
 	Ports() []vswitch.PortInfo
 	FDBStats() (stats fdb.Stats, ageing int)
 	Resyncs() uint64
+	Unapplied() uint64
 }
 
 // Build is the content of vswitch_build_info.
@@ -43,6 +44,7 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	m.gauge(buildInfo, 1, c.build.Version, c.build.Revision, c.build.GoVersion)
 	stats, _ := c.source.FDBStats()
 	m.fdb(&stats)
+	m.counter(configUnapplied, c.source.Unapplied())
 	m.counter(netlinkResyncs, c.source.Resyncs())
 	for _, p := range c.source.Ports() {
 		m.port(&p)

@@ -25,6 +25,8 @@ func (f fake) Ports() []vswitch.PortInfo { return f }
 
 func (f fake) Resyncs() uint64 { return 5 }
 
+func (f fake) Unapplied() uint64 { return 7 }
+
 func (f fake) FDBStats() (fdb.Stats, int) {
 	return fdb.Stats{Capacity: 16384, Dynamic: 2, Static: 1, Learned: 9, Moved: 1, Aged: 4, Evicted: 1, Refused: 8, Flushed: 1}, 300
 }

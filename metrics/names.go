@@ -39,6 +39,8 @@ var (
 	fdbRefused  = desc("fdb_refused_total", "Times an address was not learned because of a limit.")
 	fdbFlushed  = desc("fdb_flushed_total", "Learned addresses removed by a flush: on request, link down, port removal or VLAN change.")
 
+	configUnapplied = desc("config_apply_failed_total", "Times a configuration could not be applied: from the command line, as the startup file, or back from a trial.")
+
 	netlinkResyncs = desc("netlink_resyncs_total", "Times all links were read anew because the kernel had lost events or a listing was interrupted.")
 
 	buildInfo = desc("build_info", "Version of vswitchd; always 1.", "version", "revision", "goversion")

@@ -32,3 +32,10 @@ func (s *Switch) Stalled() (names []string) {
 	slices.Sort(names)
 	return names
 }
+
+// CountUnapplied counts a configuration that was asked for as a whole and is not in
+// force. Whoever asks tells it, since most are refused before they get to Apply.
+func (s *Switch) CountUnapplied() { s.unapplied.Add(1) }
+
+// Unapplied returns how often CountUnapplied was called.
+func (s *Switch) Unapplied() uint64 { return s.unapplied.Load() }

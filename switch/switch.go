@@ -33,6 +33,7 @@ type Switch struct {
 	table     *fdb.Table
 	live      atomic.Pointer[snapshot]
 	tick      atomic.Uint32 // the FDB's time, see clock
+	unapplied atomic.Uint64 // see CountUnapplied
 
 	mu       sync.Mutex // guards all below, and publishing to live
 	reserved config.Reserved
