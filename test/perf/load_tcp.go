@@ -25,6 +25,8 @@ func (l *load) streamTo(from, to *host, port int) (client, server int, err error
 		return 0, 0, err
 	}
 	if err := errors.Join(
+		// The connection of a measurement before may not be forgotten yet.
+		unix.SetsockoptInt(listener, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
 		unix.SetsockoptString(listener, unix.IPPROTO_TCP, unix.TCP_CONGESTION, "cubic"),
 		unix.Bind(listener, address(to.addr, port)), unix.Listen(listener, 1)); err != nil {
 		return 0, 0, fmt.Errorf("listen at %s port %d: %w", to.addr, port, err)
