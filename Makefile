@@ -103,7 +103,7 @@ install: build ## into DESTDIR, for those who make packages: programs, manual, c
 	install -D -m 644 deploy/systemd/vswitchd.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/vswitchd.conf
 	install -D -m 644 deploy/networkd/05-vswitchd.network $(DESTDIR)/usr/lib/systemd/network/05-vswitchd.network
 	install -D -m 644 deploy/NetworkManager/90-vswitchd.conf $(DESTDIR)/usr/lib/NetworkManager/conf.d/90-vswitchd.conf
-	install -D -m 644 -t $(DOC) README.md docs/*.md
+	install -D -m 644 -t $(DOC) README.md docs/*.md docs/*.png
 	install -D -m 644 -t $(DOC)/examples/prometheus deploy/prometheus/scrape.yaml deploy/prometheus/alerts.yaml
 	install -D -m 644 -t $(DOC)/examples/grafana deploy/grafana/vswitchd.json deploy/grafana/dashboards.yaml
 	install -D -m 644 -t $(DOC)/examples/fabric deploy/fabric/README.md deploy/fabric/frr.conf
