@@ -10,6 +10,7 @@
 //	DELETE /v1/fdb?mac=&vlan=        POST /v1/fdb/flush          (an FDBFlush)
 //	GET    /v1/fdb/settings          PATCH /v1/fdb/settings      (an FDBSettings)
 //	POST   /v1/trace                 (a TraceRequest)
+//	GET    /v1/why?port=&reason=&mac=&vlan=
 //	GET    /v1/stats                 GET /v1/events?type=&port=  (an Event a line, without end)
 //	GET    /v1/config?startup=1      POST /v1/config/apply?confirm=SECONDS (a config.Config, YAML or JSON)
 //	POST   /v1/config/confirm        POST /v1/config/save

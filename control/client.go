@@ -125,6 +125,28 @@ func (c *Client) Stats(ctx context.Context) (Stats, error) {
 	return ask[Stats](ctx, c, http.MethodGet, "/v1/stats", nil)
 }
 
+// Why returns what was dropped in the last minute, and why.
+func (c *Client) Why(ctx context.Context, w WhyQuery) (Why, error) {
+	q := url.Values{}
+	if w.Port != "" {
+		q.Set("port", w.Port)
+	}
+	if w.Reason != "" {
+		q.Set("reason", w.Reason)
+	}
+	if w.MAC != nil {
+		q.Set("mac", w.MAC.String())
+	}
+	if w.VLAN != nil {
+		q.Set("vlan", vlanText(*w.VLAN))
+	}
+	path := "/v1/why"
+	if len(q) > 0 {
+		path += "?" + q.Encode()
+	}
+	return ask[Why](ctx, c, http.MethodGet, path, nil)
+}
+
 // Trace tells what would become of a frame.
 func (c *Client) Trace(ctx context.Context, r TraceRequest) (Trace, error) {
 	return ask[Trace](ctx, c, http.MethodPost, "/v1/trace", r)

@@ -27,6 +27,7 @@ type rig struct {
 	path string
 	log  *lockedBuffer
 	a, b *porttest.Cable
+	c    *porttest.Cable // of the port that was plugged in
 }
 
 type lockedBuffer struct {

@@ -115,6 +115,7 @@ func (s *Server) routes() {
 		"PATCH /v1/fdb/settings":  {http.StatusOK, s.setFDB, nil},
 		tracing:                   {http.StatusOK, s.trace, nil},
 		"GET /v1/stats":           {http.StatusOK, s.stats, nil},
+		"GET /v1/why":             {http.StatusOK, s.why, []string{"port", "reason", "mac", "vlan"}},
 		"GET /v1/events":          {http.StatusOK, s.events, []string{"type", "port"}},
 		"GET /v1/config":          {http.StatusOK, s.showConfig, []string{"startup"}},
 		"POST /v1/config/apply":   {http.StatusOK, s.applyConfig, []string{"confirm"}},

@@ -137,7 +137,8 @@ func (r *rig) set(name string, change func(*config.Port)) {
 
 func (r *rig) plug(name string, link port.Link) {
 	r.t.Helper()
-	if err := r.sw.Attach(config.Port{Name: name, Access: 10}, porttest.NewCable(1), link); err != nil {
+	r.c = porttest.NewCable(1)
+	if err := r.sw.Attach(config.Port{Name: name, Access: 10}, r.c, link); err != nil {
 		r.t.Fatal(err)
 	}
 }

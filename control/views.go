@@ -21,6 +21,9 @@ func (v *Views) Ports() []Port { return v.s.ports() }
 // Stats is the answer to GET /v1/stats.
 func (v *Views) Stats() *Stats { return v.s.statsNow() }
 
+// Why is the answer to GET /v1/why without parameters.
+func (v *Views) Why() (*Why, error) { return v.s.whyNow(&WhyQuery{}) }
+
 // FDB is the answer to GET /v1/fdb.
 func (v *Views) FDB() ([]FDBEntry, error) { return v.s.entries(vswitch.FDBFilter{}) }
 

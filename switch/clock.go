@@ -66,6 +66,9 @@ func (s *Switch) keepTime() {
 		case <-beat.C:
 			s.advance()
 			s.tellCounted()
+			s.mu.Lock()
+			s.gatherDrops(time.Now())
+			s.mu.Unlock()
 		case <-s.fetching.C:
 			s.mu.Lock()
 			s.fetch()

@@ -57,7 +57,7 @@ func (w *worker) divide(s *snapshot, f *frame.Frame) {
 	if !ok {
 		for id := range w.divider.ports.All() {
 			w.tally.copies++
-			s.ports[id].counters.dropped[frame.DropTransmitError].Add(1)
+			w.outbox.lose(s.ports[id], &port.Out{Frame: f, TCI: w.verdict.TCI}, frame.DropTransmitError)
 		}
 		return
 	}

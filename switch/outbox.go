@@ -21,6 +21,7 @@ type outbox struct {
 	nPorts  int
 	run     [outboxSize]port.Out
 	sampler sampler
+	samples *samples // nil if nobody wants any
 }
 
 // add queues o for port id, flushing first if there is no room left.
@@ -63,7 +64,7 @@ func (b *outbox) transmit(p *portConfig, run []port.Out) {
 	for i := range run {
 		o := &run[i]
 		if o.Reason != frame.Keep {
-			p.counters.dropped[o.Reason].Add(1)
+			b.lose(p, o, o.Reason)
 			continue
 		}
 		t.frames++
@@ -71,4 +72,10 @@ func (b *outbox) transmit(p *portConfig, run []port.Out) {
 		t.class(o.Frame.Dst)
 	}
 	p.counters.transmit.add(&t)
+}
+
+// lose counts a copy that port p does not send.
+func (b *outbox) lose(p *portConfig, o *port.Out, why frame.DropReason) {
+	p.counters.dropped[why].Add(1)
+	b.samples.take(o.Frame, why, p.id, StageEgress, o.TCI.VID())
 }

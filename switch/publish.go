@@ -18,12 +18,17 @@ func (s *Switch) publish(id frame.PortID, p *portConfig) {
 // published one. The caller holds mu.
 func (s *Switch) quiesce() {
 	for _, a := range s.ports {
-		if a.worker == nil {
-			continue
+		if a.worker != nil {
+			a.worker.quiesce()
 		}
-		for seen := a.worker.phase.Load(); seen%2 == 1 && a.worker.phase.Load() == seen; {
-			time.Sleep(20 * time.Microsecond)
-		}
+	}
+}
+
+// quiesce returns once the worker has been seen outside a batch, or in a later one
+// than when it was called.
+func (w *worker) quiesce() {
+	for seen := w.phase.Load(); seen%2 == 1 && w.phase.Load() == seen; {
+		time.Sleep(20 * time.Microsecond)
 	}
 }
 

@@ -54,6 +54,8 @@ type Switch struct {
 	stop      chan struct{}
 	wg        sync.WaitGroup
 
+	drops drops
+
 	feed       feed
 	fdbReaders int          // of events of the FDB
 	changes    *fdb.Watch   // nil unless there are such readers
@@ -72,6 +74,7 @@ type attached struct {
 	dropsBefore uint64
 	dropsSeen   atomic.Uint64 // the most since then
 	counters    *counters
+	gathered    [frame.NumDropReasons]uint64 // of the drops, see drops
 	worker      *worker
 	seenPhase   uint64      // the worker's, see Stalled
 	refused     uint64      // the table's count, as told
@@ -106,6 +109,7 @@ func New(c *config.Config, o Options) (*Switch, error) {
 		stop:      make(chan struct{}),
 		dear:      make(chan frame.PortID, 16),
 		fetching:  time.NewTicker(fetchEvery),
+		drops:     drops{groups: map[dropKey]*dropGroup{}, started: time.Now()},
 		auto:      autoAttach{wake: make(chan struct{}, 1)},
 	}
 	s.fetching.Stop()
@@ -202,6 +206,7 @@ func (s *Switch) start(a *attached, p port.Port, link port.Link) error {
 		divider: divider{memory: m.room(), free: m.room()},
 	}
 	a.worker.outbox.sampler.dear = s.dear
+	a.worker.samples.Store(&samples{})
 	s.table.SetPortLimit(a.id, limitOf(a.cfg))
 	s.publish(a.id, s.compile(a))
 	labels := pprof.Labels("port", a.name)

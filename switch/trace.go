@@ -100,6 +100,15 @@ func (v *View) Trace(in string, f *frame.Frame) (*Journey, error) {
 	return j, nil
 }
 
+// Has returns nil if there is a port of that name, else an ErrNotFound that names it
+// and what may have been meant.
+func (v *View) Has(port string) error {
+	if v.ports[port] == nil {
+		return v.noPort(port)
+	}
+	return nil
+}
+
 func (v *View) noPort(name string) error {
 	names := make([]string, 0, len(v.ports))
 	for n := range v.ports {

@@ -24,6 +24,7 @@ type worker struct {
 	divider divider
 	verdict Verdict
 	tally   tally
+	samples atomic.Pointer[samples] // never nil while it runs
 
 	// phase is odd while a batch is being relayed. See Switch.quiesce.
 	phase atomic.Uint64
@@ -48,6 +49,7 @@ func (w *worker) relayBatch() {
 	w.phase.Add(1)
 	s, now := w.live.Load(), fdb.Tick(w.tick.Load())
 	in := s.ports[w.id]
+	w.outbox.samples = w.samples.Load()
 	if w.table.Large() {
 		w.foresee(s, in)
 	}
@@ -56,6 +58,7 @@ func (w *worker) relayBatch() {
 		w.tally.received(f)
 		if why := w.relay(s, in, f, now); why != frame.Keep {
 			w.counters.dropped[why].Add(1)
+			w.outbox.samples.take(f, why, w.id, w.verdict.Stage, w.verdict.VID)
 		}
 	}
 	w.flush(s)
@@ -84,6 +87,7 @@ func (w *worker) foresee(s *snapshot, in *portConfig) {
 
 // relay takes one frame from parsing to the outbox.
 func (w *worker) relay(s *snapshot, in *portConfig, f *frame.Frame, now fdb.Tick) frame.DropReason {
+	w.verdict.Stage, w.verdict.VID = StageParse, 0
 	if in == nil {
 		return frame.DropIngressState // the port is being removed
 	}
@@ -121,7 +125,7 @@ func (w *worker) send(s *snapshot, id frame.PortID, f *frame.Frame) {
 	o := port.Out{Frame: f, TCI: w.verdict.TCI, Tag: tagAction(s, id, f, &w.verdict)}
 	if why := refuse(p, &o); why != frame.Keep {
 		w.tally.copies++
-		p.counters.dropped[why].Add(1)
+		w.outbox.lose(p, &o, why)
 		return
 	}
 	if f.Offload.Needs()&^p.offloads != 0 {

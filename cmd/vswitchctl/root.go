@@ -42,7 +42,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVarP(&o.output, "output", "o", "table", "`FORMAT` of the output: table or json")
 	offer(root, "output", "table", "json")
 
-	root.AddCommand(newStatus(o), newPort(o), newFDB(o), newStats(o), newTrace(o), newEvents(o), newConfig(o), newDoctor(o), newLab(o), newDemo(), newVersion(o), newMan())
+	root.AddCommand(newStatus(o), newPort(o), newFDB(o), newStats(o), newWhy(o), newTrace(o), newEvents(o), newConfig(o), newDoctor(o), newLab(o), newDemo(), newVersion(o), newMan())
 	return root
 }
 

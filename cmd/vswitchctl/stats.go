@@ -71,6 +71,8 @@ func writeDrops(w io.Writer, stats []control.PortStats) {
 	}
 }
 
+const unknownReason = "Unknown to this vswitchctl: the daemon is newer."
+
 // reasonText explains a reason.
 func reasonText(name string) string {
 	for r := range frame.NumDropReasons {
@@ -78,5 +80,5 @@ func reasonText(name string) string {
 			return r.Text()
 		}
 	}
-	return "Unknown to this vswitchctl: the daemon is newer."
+	return unknownReason
 }

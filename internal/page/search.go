@@ -65,11 +65,19 @@ type Reason struct {
 	Reason    string `json:"reason"`
 	Frames    uint64 `json:"frames"` // since the port was made
 	Text      string `json:"text"`
+	// Of a frame that was dropped in the last minute: why it was, and what to do.
+	Stage   string `json:"stage,omitempty"`
+	Because string `json:"because,omitempty"`
+	Fix     string `json:"fix,omitempty"`
 }
 
 // why lists the drops of a port, of a reason, or all.
 func (p *Page) why(r *http.Request) (any, error) {
 	port, reason := query(r, "port"), query(r, "reason")
+	told, err := p.views.Why()
+	if err != nil {
+		return nil, err
+	}
 	groups := []Reason{}
 	for _, s := range p.views.Stats().Ports {
 		if port != "" && s.Name != port {
@@ -78,12 +86,26 @@ func (p *Page) why(r *http.Request) (any, error) {
 		for why := frame.Keep + 1; why < frame.NumDropReasons; why++ {
 			frames := max(s.DroppedIngress[why.String()], s.DroppedEgress[why.String()])
 			if frames > 0 && (reason == "" || reason == why.String()) {
-				groups = append(groups, Reason{s.Name, why.Direction().String(), why.String(), frames, why.Text()})
+				g := Reason{Port: s.Name, Direction: why.Direction().String(), Reason: why.String(), Frames: frames, Text: why.Text()}
+				g.explain(told)
+				groups = append(groups, g)
 			}
 		}
 	}
 	slices.SortStableFunc(groups, func(a, b Reason) int { return cmp.Compare(b.Frames, a.Frames) })
 	return &Reasons{groups[:min(len(groups), most)]}, nil
+}
+
+// explain takes over what is told of the port and the reason.
+func (g *Reason) explain(told *control.Why) {
+	for i := range told.Groups {
+		if w := &told.Groups[i]; w.Port == g.Port && w.Reason == g.Reason {
+			g.Because, g.Fix = w.Because, w.Fix
+			if w.Sample != nil {
+				g.Stage = w.Sample.Stage
+			}
+		}
+	}
 }
 
 func query(r *http.Request, key string) string {
