@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -23,6 +25,7 @@ func newWhy(o *options) *cobra.Command {
 	}
 	mac := c.Flags().String("mac", "", "only what has samples from or to this `MAC` address")
 	vlan := c.Flags().Uint16("vlan", 0, "only what has samples in this `VLAN`")
+	follow := c.Flags().BoolP("follow", "f", false, "go on, every second with what was dropped meanwhile, until interrupted")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		var q control.WhyQuery
 		explained := ""
@@ -42,9 +45,10 @@ func newWhy(o *options) *cobra.Command {
 		if c.Flags().Changed("vlan") {
 			q.VLAN = new(frame.VID(*vlan))
 		}
-		ctx, cancel := within(c)
-		defer cancel()
-		told, err := o.client().Why(ctx, q)
+		if *follow {
+			return o.followWhy(c, q)
+		}
+		told, err := o.why(c, q)
 		if err != nil {
 			return err
 		}
@@ -53,14 +57,56 @@ func newWhy(o *options) *cobra.Command {
 	return takes(c, 0, 1)
 }
 
+func (o *options) why(c *cobra.Command, q control.WhyQuery) (control.Why, error) {
+	ctx, cancel := within(c)
+	defer cancel()
+	return o.client().Why(ctx, q)
+}
+
+// followWhy prints, once a second, the groups in which more was dropped than before.
+func (o *options) followWhy(c *cobra.Command, q control.WhyQuery) error {
+	seen := map[[2]string]time.Time{}
+	beat := time.NewTicker(time.Second)
+	defer beat.Stop()
+	for {
+		told, err := o.why(c, q)
+		if c.Context().Err() != nil {
+			return nil // That is how it is meant to end.
+		}
+		if err != nil {
+			return err
+		}
+		told.Groups = slices.DeleteFunc(told.Groups, func(g control.WhyGroup) bool {
+			key := [2]string{g.Port, g.Reason}
+			old := !g.Last.After(seen[key])
+			seen[key] = g.Last
+			return old
+		})
+		if len(told.Groups) > 0 {
+			if err := o.print(c, told, func(w io.Writer) { writeGroups(w, &told) }); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-c.Context().Done():
+			return nil
+		case <-beat.C:
+		}
+	}
+}
+
 // writeWhy begins with the reason that was asked about, if one was.
 func writeWhy(w io.Writer, told *control.Why, reason, explained string) {
 	if reason != "" {
 		fmt.Fprintf(w, "%s: %s\n", reason, explained)
 	}
 	if len(told.Groups) == 0 {
-		fmt.Fprintln(w, "Nothing of it was dropped in the last minute. Since the start: vswitchctl stats")
+		fmt.Fprintln(w, "No such drops in the last minute. Those since the start: vswitchctl stats")
 	}
+	writeGroups(w, told)
+}
+
+func writeGroups(w io.Writer, told *control.Why) {
 	for i := range told.Groups {
 		g := &told.Groups[i]
 		fmt.Fprintf(w, "%s: %s (%s), %d in the last minute\n", g.Port, g.Reason, g.Direction, g.Frames)

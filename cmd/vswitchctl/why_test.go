@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vswitchd/vswitchd/control"
 )
@@ -29,7 +32,35 @@ func TestWhyIsToldInWords(t *testing.T) {
 	}
 	b.Reset()
 	writeWhy(&b, &control.Why{}, "oversize", "The frame is longer.")
-	if !strings.HasPrefix(b.String(), "oversize: The frame is longer.\nNothing") {
+	if !strings.HasPrefix(b.String(), "oversize: The frame is longer.\nNo such drops") {
 		t.Error(b.String())
+	}
+}
+
+// counted is an answer that ends what follows once it was given twice.
+type counted struct {
+	told control.Why
+	left int
+	end  context.CancelFunc
+}
+
+func (c *counted) MarshalJSON() ([]byte, error) {
+	if c.left--; c.left == 0 {
+		c.end()
+	}
+	return json.Marshal(&c.told)
+}
+
+func TestFollowedDropsAreToldOfOnce(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	told := control.Why{Groups: []control.WhyGroup{{Port: "web", Reason: "oversize", Direction: "egress", Frames: 1, Last: time.Unix(9, 0)}}}
+	d := newDaemon(t, map[string]any{"GET /v1/why?port=web": &counted{told, 3, cancel}})
+	var out, errOut bytes.Buffer
+	if code := run(ctx, []string{"--socket", d.socket, "why", "web", "-f"}, &out, &errOut); code != 0 || errOut.Len() > 0 {
+		t.Errorf("exit %d: %s", code, errOut.String())
+	}
+	if n := strings.Count(out.String(), "web: oversize (egress), 1 in the last minute"); n != 1 {
+		t.Errorf("told of %d times:\n%s", n, out.String())
 	}
 }
