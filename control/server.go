@@ -49,6 +49,7 @@ type Server struct {
 	http    http.Server
 	write   time.Duration // for an answer, or the next part of a stream
 	streams chan struct{} // a place for each
+	changes changes
 	ending  context.Context
 }
 
@@ -199,6 +200,7 @@ func (s *Server) record(r *http.Request, c *connection, body []byte, err error) 
 	}
 	attrs = append(attrs, "uid", c.uid, "pid", c.pid)
 	if err == nil {
+		s.changes.note(r, body, c.uid)
 		s.log.Info("changed", attrs...)
 		return
 	}

@@ -40,9 +40,12 @@ type WhyGroup struct {
 	// Because and Fix are about the sample: why such a frame is dropped, and what to
 	// do if it should not be. Without Because it would not be dropped any more, or the
 	// kernel drops it.
-	Because string     `json:"because,omitempty"`
-	Fix     string     `json:"fix,omitempty"`
-	Sample  *WhySample `json:"sample,omitempty"` // the newest
+	Because string `json:"because,omitempty"`
+	Fix     string `json:"fix,omitempty"`
+	// Origin is what has configured the port so: FILE:LINE of the startup file, or the
+	// request that has changed it.
+	Origin string     `json:"origin,omitempty"`
+	Sample *WhySample `json:"sample,omitempty"` // the newest
 }
 
 // WhySample is a dropped frame.
@@ -85,7 +88,7 @@ func (s *Server) whyNow(w *WhyQuery) (*Why, error) {
 			return nil, err
 		}
 	}
-	answer := &Why{Groups: []WhyGroup{}}
+	answer, from := &Why{Groups: []WhyGroup{}}, s.origins()
 	for _, g := range s.sw.Drops() {
 		if w.Reason != "" && g.Reason.String() != w.Reason {
 			continue
@@ -94,7 +97,9 @@ func (s *Server) whyNow(w *WhyQuery) (*Why, error) {
 		if !ok {
 			continue
 		}
-		answer.Groups = append(answer.Groups, groupInWords(v, &g, sample))
+		told := groupInWords(v, &g, sample)
+		told.Origin = from.of(g.Port, g.Reason)
+		answer.Groups = append(answer.Groups, told)
 		if len(answer.Groups) == mostGroups {
 			break
 		}

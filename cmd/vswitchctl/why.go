@@ -118,6 +118,9 @@ func writeGroups(w io.Writer, told *control.Why) {
 		if s := g.Sample; s != nil {
 			fmt.Fprintf(w, "  sample: in by %s, %d bytes, dropped at %s: %s\n", s.In, s.Length, s.Stage, explain.Frame(bytes.Clone(s.Frame)))
 		}
+		if g.Origin != "" {
+			fmt.Fprintf(w, "  set by: %s\n", g.Origin)
+		}
 		if g.Fix != "" {
 			fmt.Fprintf(w, "  do:     %s\n", g.Fix)
 		}

@@ -14,7 +14,7 @@ import (
 func TestWhyIsToldInWords(t *testing.T) {
 	var told control.Why
 	text := `{"groups":[
-	{"port":"web","direction":"ingress","reason":"ingress_filter","frames":12,"text":"T.","because":"port web is no member of VLAN 20","fix":"vswitchctl port set web --trunk 10,20",
+	{"port":"web","direction":"ingress","reason":"ingress_filter","frames":12,"text":"T.","because":"port web is no member of VLAN 20","origin":"/etc/v.yaml:7","fix":"vswitchctl port set web --trunk 10,20",
 	 "sample":{"in":"web","stage":"ingress","vlan":20,"length":60,"frame":"ffffffffffff020000000001810000140806"}},
 	{"port":"db","direction":"egress","reason":"queue_full","frames":3,"text":"The kernel had no room."}]}`
 	if err := json.Unmarshal([]byte(text), &told); err != nil {
@@ -24,7 +24,7 @@ func TestWhyIsToldInWords(t *testing.T) {
 	writeWhy(&b, &told, "", "")
 	for _, words := range []string{
 		"web: ingress_filter (ingress), 12 in the last minute\n  why:    port web is no member of VLAN 20\n  sample: in by web, 60 bytes, dropped at ingress: 02:00:00:00:00:01 > ff:ff:ff:ff:ff:ff",
-		"\n  do:     vswitchctl port set web --trunk 10,20\ndb: queue_full (egress), 3 in the last minute\n  why:    The kernel had no room.\n",
+		"\n  set by: /etc/v.yaml:7\n  do:     vswitchctl port set web --trunk 10,20\ndb: queue_full (egress), 3 in the last minute\n  why:    The kernel had no room.\n",
 	} {
 		if !strings.Contains(b.String(), words) {
 			t.Errorf("%s\nhas no %q", b.String(), words)
